@@ -1,0 +1,44 @@
+# One environment, made by the targets themselves: a fresh machine needs git, make and python3 (3.11 or newer).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export PYTHONWARNINGS ?= default
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-kill check bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the environment in .venv
+
+$(READY): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxnix needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12 or the like.")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.7'
+	@$(BIN)/uv sync --quiet --frozen --python $(BIN)/python
+	@touch $@
+
+demo: $(READY) ## a guided tour on a simulated host: no account, key, root or network
+	@$(BIN)/voxnix demo
+
+test: $(READY) ## the tests
+	@$(BIN)/python -m pytest -n auto -m 'not kill'
+
+test-kill: $(READY) ## kill the controller before and after every host command
+	@$(BIN)/python -m pytest -m kill -s
+
+check: $(READY) ## lint, types, import contracts, tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+bench: $(READY) ## speed and size, one table of ratios
+	@$(BIN)/python -m tests.bench
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
