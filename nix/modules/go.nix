@@ -1,0 +1,9 @@
+# Go with its language server
+{ pkgs, ... }:
+{
+  environment.systemPackages = [
+    pkgs.gcc
+    pkgs.go
+    pkgs.gopls
+  ];
+}

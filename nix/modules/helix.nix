@@ -1,0 +1,5 @@
+# The Helix editor (hx)
+{ pkgs, ... }:
+{
+  environment.systemPackages = [ pkgs.helix ];
+}

@@ -1,0 +1,7 @@
+# The Neovim editor, as EDITOR
+{
+  programs.neovim = {
+    enable = true;
+    defaultEditor = true;
+  };
+}

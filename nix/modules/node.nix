@@ -1,0 +1,5 @@
+# Node.js with npm
+{ pkgs, ... }:
+{
+  environment.systemPackages = [ pkgs.nodejs ];
+}
