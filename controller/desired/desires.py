@@ -104,6 +104,12 @@ class Desires:
         why = trouble or f"the state repo {self._mirror.source} has no branch {self._mirror.branch} yet"
         return self._told(Reading(_PENDING, trouble=why))
 
+    def tidy(self) -> None:
+        """Pack the mirror and drop what neither the accepted revision nor the last fetch needs. Slow: once a day."""
+        accepted = self._store.revision
+        if accepted:
+            self._mirror.tidy(accepted)
+
     def _judge(self, point: Point | None, tip: str) -> Reading:
         """What the branch's tip amounts to; looked into once."""
         if point is not None and tip == point.revision:

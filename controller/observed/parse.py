@@ -24,6 +24,10 @@ MARKS = (
 
 PREFIX = "voxnix:"
 
+_MARK_OF = {PREFIX + mark: mark for mark in MARKS}
+_UNSET = "\t-\t-"
+"""How a line of `zfs get` ends whose property is not set."""
+
 UNIT_KEYS = (
     "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,StatusText,FragmentPath,Job,"
     "MemoryMax,CPUQuotaPerSecUSec,TasksMax"
@@ -51,7 +55,9 @@ class Garbled(Transient, ValueError):
 
 def plain(text: str, limit: int = 200) -> str:
     """A text from elsewhere made harmless for terminals and logs: one bounded line, no control characters."""
-    return _CONTROL.sub("?", text[: limit + 1])[:limit]
+    if len(text) <= limit and text.isprintable():
+        return text
+    return _CONTROL.sub("?", text[:limit])
 
 
 def machines(text: str) -> dict[str, tuple[str, ...]]:
@@ -184,14 +190,15 @@ def properties(text: str) -> dict[str, dict[str, tuple[str, str]]]:
     current = ""
     values: dict[str, tuple[str, str]] = {}
     for line in text[:-1].split("\n") if text else ():
+        if line[-4:] == _UNSET and "\tmounted\t" not in line and line.count("\t") == 3:
+            continue
         fields = line.split("\t")
         if len(fields) != 4:
             raise Garbled(f"zfs get: unexpected line {plain(line, 80)!r}")
         name, key, value, source = fields
         if name != current:
             current, values = name, found.setdefault(name, {})
-        if value != "-" or key == "mounted":
-            values[key] = (value, source)
+        values[key] = (value, source)
     return found
 
 
@@ -207,9 +214,7 @@ def _dataset(name: str, values: Mapping[str, tuple[str, str]], snapshots: tuple[
             mountpoint=values["mountpoint"][0],
             origin=values.get("origin", ("",))[0],
             marks={
-                mark: values[PREFIX + mark][0]
-                for mark in MARKS
-                if PREFIX + mark in values and values[PREFIX + mark][1] == "local"
+                _MARK_OF[key]: value for key, (value, source) in values.items() if source == "local" and key in _MARK_OF
             },
             snapshots=snapshots,
         )
