@@ -38,8 +38,10 @@ DEADLINES: Mapping[str, float] = {
 DEADLINE = 60.0
 BUILDS, OTHERS = 2, 32
 """How many builds, and how many other actions, run at a time."""
-PREEMPTIBLE = frozenset({"Build"})
-"""Actions that leave nothing behind when cancelled: a newer commit does not wait for them."""
+WAITING = ""
+"""What a lane does that waits for another one to end."""
+PREEMPTIBLE = frozenset({"Build", WAITING})
+"""What leaves nothing behind when cancelled: a newer commit does not wait for it."""
 
 
 class Moment(StrEnum):
@@ -67,7 +69,7 @@ class Progress:
 class _Running:
     task: asyncio.Task[bool]
     lane: Lane
-    action: str = ""
+    action: str = WAITING
 
 
 @dataclass
@@ -95,13 +97,17 @@ class Converger:
     def start(self, plan: Plan) -> list[Lane]:
         """Start the plan's lanes that are not running yet; those that are started.
 
-        A running lane behind which there is another commit by now is cancelled if it is only building.
+        `plan` is the whole one, with the lanes that run already: a running lane that is not in it any more, or behind
+        which there is another commit by now, is cancelled if it only builds or waits.
         """
         self._results = {key: ok for key, ok in self._results.items() if key in self._running}
-        self._preempt(plan.lanes)
+        if not plan.blind:
+            self._preempt({lane.key: lane for lane in plan.lanes})
+        rolling = [key for key, running in self._running.items() if running.lane.roll_out]
         fresh = [lane for lane in plan.lanes if lane.key not in self._running]
         for lane in fresh:
-            task = asyncio.create_task(self._lane(lane), name=f"lane {lane.key}")
+            before = {lane.after} if lane.after else set(rolling if lane.roll_out else ())
+            task = asyncio.create_task(self._lane(lane, before), name=f"lane {lane.key}")
             self._running[lane.key] = _Running(task, lane)
         return fresh
 
@@ -116,30 +122,32 @@ class Converger:
             running.task.cancel()
         await self.wait()
 
-    def _preempt(self, lanes: Iterable[Lane]) -> None:
-        for lane in lanes:
-            running = self._running.get(lane.key)
-            if running and running.lane.revision != lane.revision and running.action in PREEMPTIBLE:
-                log.info("%s: a newer commit; the build of the older one is stopped", lane.key)
+    def _preempt(self, lanes: Mapping[str, Lane]) -> None:
+        for key, running in self._running.items():
+            lane = lanes.get(key)
+            superseded = lane is None or running.lane.revision != lane.revision
+            if superseded and running.action in PREEMPTIBLE:
+                log.info("%s: it is not what is wanted any more, so its lane is stopped", key)
                 running.task.cancel()
 
-    async def _lane(self, lane: Lane) -> bool:
+    async def _lane(self, lane: Lane, before: Iterable[str]) -> bool:
         ok = False
         try:
-            ok = await self._predecessor(lane) and await self._steps(lane)
+            ok = await self._predecessors(before) and await self._steps(lane)
+        except Exception:
+            log.exception("%s: what its lane did could not be remembered", lane.key)
         finally:
             self._results[lane.key] = ok
             del self._running[lane.key]
             self.tell(Progress(Moment.LANE_DONE, lane))
         return ok
 
-    async def _predecessor(self, lane: Lane) -> bool:
-        """Wait for the lane that has to succeed first; where it failed, this one is left to a later pass."""
-        before = self._running.get(lane.after) if lane.after else None
-        if before is None:
-            return lane.after is None or self._results.get(lane.after, True)
-        await asyncio.wait({before.task})
-        return not before.task.cancelled() and before.task.result()
+    async def _predecessors(self, keys: Iterable[str]) -> bool:
+        """Wait for the lanes that have to succeed first; where one failed, this one is left to a later pass."""
+        before = {key: self._running[key].task for key in keys if key in self._running}
+        if before:
+            await asyncio.wait(before.values())
+        return all(self._results.get(key, True) for key in keys)
 
     async def _steps(self, lane: Lane) -> bool:
         for index, step in enumerate(lane.steps):

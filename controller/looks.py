@@ -21,11 +21,14 @@ Json = dict[str, Any]
 
 
 def planned(look: Look) -> Json:
-    """The plan of a look: `looked_at` when, `unknown` why git could not be read, `problems` the mistakes in files."""
+    """The plan of a look: `looked_at` when, `unknown` why desired state is not known, `trouble` why the newest is not.
+
+    `problems` are the mistakes in files.
+    """
     why = look.desired.why if isinstance(look.desired, Unknown) else ""
     problems = look.desired.value.problems if isinstance(look.desired, Known) else ()
-    extra = {"looked_at": look.now.isoformat(), "unknown": why, "problems": [asdict(problem) for problem in problems]}
-    return {**report.plan(look.plan), **extra}
+    extra = {"looked_at": look.now.isoformat(), "unknown": why, "trouble": look.trouble}
+    return {**report.plan(look.plan), **extra, "problems": [asdict(problem) for problem in problems]}
 
 
 def observed(facts: Observed) -> Json:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controller.converge import Act, Converger, Moment, Progress
-from controller.desired import Desires
+from controller.desired import Desires, Reading
 from controller.errors import Blocked, VoxnixError
 from controller.observed import Known, Observed, Source, Unknown
 from controller.plan.clock import Instant, tick
@@ -28,7 +28,7 @@ from controller.plan.memory import Memory
 from controller.plan.model import Plan, Policy, Reason
 from controller.plan.planner import plan
 from controller.plan.view import View, is_container_path
-from controller.publish import Look, Publisher
+from controller.publish import Look, Publisher, refusal
 from controller.spec.state import Desired
 from controller.status import Outcome, after
 from controller.store import Store
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 SETTLED = frozenset({Reason.PAUSED, Reason.ELSEWHERE, Reason.EXPIRED, Reason.NO_TAILNET, Reason.IN_TRASH})
 """Waits that are as somebody wanted it: they do not keep a host from being converged."""
+STEP = 20
+"""Milliseconds between two looks of the watch's thread: a commit is noticed after two; fewer cost an idle CPU more."""
 ROUNDS = 20
 """Passes that one `converge` makes at most."""
 
@@ -107,35 +109,33 @@ class Controller:
         """Look at the world and plan, changing nothing; at `revision` instead of the accepted one, if given."""
         await self.begin()
         names = self._names()
-        if revision is None:
-            reading = asyncio.to_thread(lambda: self.desires.read().desired)
-        else:
-            reading = asyncio.to_thread(self._read_revision, revision)
         async with self._passing:
-            observed, desired = await asyncio.gather(self.observe(names), reading)
+            observed, reading = await asyncio.gather(self.observe(names), asyncio.to_thread(self._read, revision))
         now = self._tick(write=False)
         memory = self.store.memory(clock_steady=now.steady)
-        return Look(desired, observed, memory, plan(desired, observed, memory, now.wall, self.policy), now.wall)
+        planned = plan(reading.desired, observed, memory, now.wall, self.policy)
+        return Look(reading.desired, observed, memory, planned, now.wall, reading.trouble or refusal(reading))
 
-    def _read_revision(self, revision: str) -> Source[Desired]:
+    def _read(self, revision: str | None) -> Reading:
+        """The accepted revision, after taking in what is new; or another one, accepting nothing."""
+        if revision is None:
+            return self.desires.read()
         found = self.desires.read_revision(revision)
-        return found if isinstance(found, Unknown) else Known(found)
+        return Reading(found if isinstance(found, Unknown) else Known(found))
 
     async def once(self) -> Plan:
         """One pass: look, plan, start what can run, publish. Lanes go on after it has returned."""
         async with self._passing:
-            busy = self._converger.busy
             reading, observed = await asyncio.gather(asyncio.to_thread(self.desires.read), self.observe(self._names()))
             now = self._tick(write=True)
             memory = self.store.memory(clock_steady=now.steady)
             planned = plan(reading.desired, observed, memory, now.wall, self.policy)
             self._learn(reading.desired, observed, memory, planned, now.wall)
-            ready = tuple(lane for lane in planned.lanes if lane.key not in busy)
             with self.store.transaction(durable=True):
-                for lane in ready:
+                for lane in planned.lanes:
                     if lane.destroys and lane.uid:
                         self.store.destroying(lane.uid, now.wall)
-            self._converger.start(replace(planned, lanes=ready))
+            self._converger.start(planned)
             self.last = Look(reading.desired, observed, memory, planned, now.wall)
             self._publisher.publish(reading, self.last, self.policy)
             return planned
@@ -223,7 +223,7 @@ class Controller:
 
         while True:
             try:
-                async for _ in awatch(folder, watch_filter=None, debounce=20, step=5, recursive=True):
+                async for _ in awatch(folder, watch_filter=None, debounce=STEP, step=STEP, recursive=True):
                     self.poke("the state repo changed")
             except (OSError, RuntimeError) as error:
                 log.warning("cannot watch %s: %s; a new commit is noticed within %.0f s", folder, error, self.resync)

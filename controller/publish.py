@@ -33,13 +33,17 @@ WORTH_A_WARNING = (Phase.DEGRADED, Phase.HELD, Phase.FROZEN)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the world, and the plan that follows from it."""
+    """One look at the world, and the plan that follows from it.
+
+    `trouble` says why the state repo could not be read, or why its newest commit is not followed, if that is so.
+    """
 
     desired: Source[Desired]
     observed: Observed
     memory: Memory
     plan: Plan
     now: datetime
+    trouble: str = ""
 
 
 class Publisher:

@@ -52,7 +52,6 @@ class Settings:
     pool: str = "tank"
     name: str = ""
     library: str = ""
-    nixpkgs: str = ""
     trash_days: int = 30
     resync: float = 60.0
     """Seconds between looks at the host when nothing else asks for one."""

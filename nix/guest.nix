@@ -1,5 +1,4 @@
 # What every container has: an address by DHCP, a user `dev` who may become root, and a fixed state version.
-{ lib, ... }:
 {
   networking.useHostResolvConf = false;
   networking.interfaces.eth0.useDHCP = true;
@@ -12,5 +11,5 @@
   security.sudo.wheelNeedsPassword = false;
 
   # Data in /var/lib outlives rebuilds, so this never follows nixpkgs.
-  system.stateVersion = lib.mkDefault "25.11";
+  system.stateVersion = "25.11";
 }

@@ -89,7 +89,7 @@ async def test_another_digest_is_another_system(box: Box) -> None:
 
 
 async def test_a_module_that_is_not_there_needs_a_person(box: Box) -> None:
-    with pytest.raises(Blocked, match="no module 'gti'"):
+    with pytest.raises(Blocked, match="'gti'"):
         await box.systems.build(Build("dev", "d1", text(modules=("gti",))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from controller.converge import Progress
     from controller.loop import Settled
 
-NOTHING, ERROR, CHANGES, NOT_YET = 0, 1, 2, 3
-"""Exit codes of `plan` (0, 2) and `apply` (0, 3); 1 is an error."""
+NOTHING, ERROR, CHANGES, NOT_YET, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes of `plan` (0, 2) and `apply` (0, 3, and 130 after Ctrl-C); 1 is an error."""
 
 
 @click.command()
@@ -42,10 +43,12 @@ def plan(session: Session, revision: str | None) -> int:
     now = moment(value["looked_at"]) or datetime.now(UTC)
     if value["unknown"] and not session.json:
         raise Transient(f"desired state is not known: {value['unknown']}")
+    if value["trouble"]:
+        click.echo(f"voxnix: {clean(value['trouble'])}\n  this is the plan for the revision accepted last", err=True)
     session.answer(value, [*_mistakes(value), *plan_lines(value, now, kept)])
     if value["lanes"] or value["holds"]:
         return CHANGES
-    return ERROR if value["unknown"] else NOTHING
+    return ERROR if value["unknown"] or value["trouble"] else NOTHING
 
 
 @click.command()
@@ -60,13 +63,13 @@ def apply(session: Session, revision: str | None) -> int:
         _require_head(session, revision)
     from controller.cli.live import display
 
-    with display(quiet=session.json) as shown:
-        try:
-            settled = asyncio.run(_converge(session, shown.tell))
-        except KeyboardInterrupt:
-            click.echo("\nStopped. Nothing is lost: `voxnix apply` goes on where this ended.", err=True)
-            return 130
-    return _report(session, settled, shown.failures)
+    try:
+        with display(quiet=session.json) as shown:
+            settled, trouble = asyncio.run(_converge(session, shown.tell))
+    except KeyboardInterrupt:
+        click.echo("\nStopped. Nothing is lost: `voxnix apply` goes on where this ended.", err=True)
+        return INTERRUPTED
+    return _report(session, settled, shown.failures, trouble)
 
 
 @click.command()
@@ -100,23 +103,31 @@ def _planned(session: Session, revision: str | None) -> dict[str, Any]:
 
 async def _look(session: Session, revision: str | None) -> dict[str, Any]:
     from controller.looks import planned
-    from controller.main import controller
+    from controller.wiring import controller
 
     async with controller(session.settings) as at_work:
+        if revision is not None:
+            await asyncio.to_thread(at_work.desires.read)
         return planned(await at_work.look(revision))
 
 
-async def _converge(session: Session, tell: Any) -> Settled:
-    from controller.main import controller
+async def _converge(session: Session, tell: Any) -> tuple[Settled, str]:
+    """How it ended, and why the newest commit was not followed, if it was not."""
+    from controller.wiring import controller
 
     async with controller(session.settings, tell=tell) as at_work:
-        return await at_work.converge()
+        try:
+            settled = await at_work.converge()
+            published = json.loads(at_work.store.summary() or "{}")
+            return settled, published.get("refused") or published.get("fetch") or ""
+        finally:
+            await at_work.stop()
 
 
 async def _run(session: Session, tell: Any) -> None:
     from controller.api import Api
     from controller.cli.inside import journal
-    from controller.main import controller
+    from controller.wiring import controller
 
     async with controller(session.settings, tell=tell) as at_work:
         api = Api(at_work, session.settings.socket, logs=partial(journal, session))
@@ -149,19 +160,20 @@ def _mistakes(planned: Mapping[str, Any]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _report(session: Session, settled: Settled, failures: list[str]) -> int:
-    """Tell how it ended."""
+def _report(session: Session, settled: Settled, failures: list[str], trouble: str) -> int:
+    """Tell how it ended. What the state repo refuses to tell is not converged either."""
     from controller import report
     from controller.cli.render_plan import plan_lines
 
-    code = NOTHING if settled.converged else NOT_YET
+    converged = settled.converged and not trouble
+    code = NOTHING if converged else NOT_YET
     planned = report.plan(settled.plan)
-    value = {"converged": settled.converged, "failures": len(failures), "plan": planned}
-    if settled.converged:
+    value = {"converged": converged, "failures": len(failures), "trouble": trouble, "plan": planned}
+    if converged:
         session.answer(value, [paint("Converged.", "green", bold=True) + f" {command('voxnix status')} shows it."])
         return code
     failed = f" {plural(len(failures), 'step')} failed." if failures else ""
-    lines = [paint("Not converged yet.", "yellow", bold=True) + failed, ""]
+    lines = [paint("Not converged yet.", "yellow", bold=True) + failed, *clean(trouble, lines=True).splitlines(), ""]
     session.answer(value, [*lines, *plan_lines(planned, datetime.now(UTC))])
     return code
 

@@ -67,7 +67,7 @@ def _observed(session: Session) -> tuple[list[str], dict[str, Any]]:
 
 async def _look(session: Session) -> tuple[list[str], dict[str, Any]]:
     from controller.looks import observed
-    from controller.main import controller
+    from controller.wiring import controller
 
     async with controller(session.settings) as at_work:
         look = await at_work.look()
@@ -105,9 +105,9 @@ def _meaning(name: str, owner: str, system: str, state: str, sizes: dict[str, in
 
 
 def _record(session: Session, name: str, system_path: str) -> None:
-    from controller.main import open_store
     from controller.plan.memory import Adoption
     from controller.store import Event
+    from controller.wiring import open_store
 
     now = datetime.now(UTC)
     store = open_store(session.settings, create=True)

@@ -13,7 +13,7 @@ import click
 
 from controller.cli import text
 from controller.cli.session import Session
-from controller.errors import InvalidFiles, VoxnixError
+from controller.errors import BadInput, InvalidFiles, VoxnixError
 
 COMMANDS = {
     "init": ("setup", "A new state repo, with an example to start from."),
@@ -113,6 +113,9 @@ def main(args: Sequence[str] | None = None, **extra: Any) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(BadInput(f"{where}{error.strerror or error}"), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

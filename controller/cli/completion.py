@@ -55,8 +55,8 @@ def _document(ctx: click.Context) -> dict[str, Any]:
     """The published status; nothing where there is none, for a shell has no use for an error."""
     options = ctx.find_root().params
     session = Session({key: options.get(key) for key in ("state", "host", "config")})
-    session.client.timeout = 1.0
     try:
+        session.client.timeout = 1.0
         return session.document()
     except (VoxnixError, OSError, ValueError):
         return {}

@@ -145,8 +145,8 @@ def _hold(holds: list[dict[str, Any]], word: str) -> dict[str, Any]:
 
 def _record(session: Session, kind: str, message: str, write: Callable[[Store], None]) -> None:
     """Write something of root's into the store, with an event that says who did, and let the controller know."""
-    from controller.main import open_store
     from controller.store import Event
+    from controller.wiring import open_store
 
     store = open_store(session.settings, create=True)
     assert store is not None

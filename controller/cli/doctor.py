@@ -183,7 +183,7 @@ def _nixos() -> Iterator[Finding]:
 
 async def _tailnet(session: Session) -> Finding:
     """Whether the control plane can be asked; an appliance may well have none."""
-    from controller.main import control_plane
+    from controller.wiring import control_plane
 
     settings = session.settings
     if settings.tailnet is None and not settings.simulated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import click
 
@@ -14,6 +15,10 @@ from controller.errors import BadInput
 
 LINES = 1000
 """Most lines of a journal that are shown at once."""
+LONGEST = 3600.0
+"""Seconds that a command in a container may take."""
+EMPTY = "-- No entries --"
+"""What journalctl says of a journal without a line."""
 
 
 @click.command()
@@ -43,13 +48,13 @@ def logs(session: Session, name: str, lines: int, follow: bool) -> int:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND…]")
 @pass_session
 def enter(session: Session, name: str, words: tuple[str, ...]) -> int:
-    """A root shell in NAME, or a COMMAND run there; the exit code is that of the command."""
+    """A root shell in NAME, or a COMMAND run there: its output when it has ended, and its exit code."""
     checked_name(name)
     machine = _require_known(session, name)
     if machine not in ("running", ""):
         raise BadInput(f"{name} is {machine}, so nobody can enter it", hint=f"voxnix status {name}")
     if words:
-        return session.runner.interact(("systemd-run", "-M", name, "--wait", "--pipe", "--collect", "-q", *words))
+        return asyncio.run(_command(session, name, words))
     from controller.host.machines import enter as shell
 
     return session.runner.interact(shell(name))
@@ -63,12 +68,23 @@ def _require_known(session: Session, name: str) -> str:
         return ""
 
 
+async def _command(session: Session, name: str, words: tuple[str, ...]) -> int:
+    """Run a command in a container, fed with what is piped in."""
+    stdin = None if sys.stdin.isatty() else sys.stdin.read()
+    argv = ("systemd-run", "-M", name, "--wait", "--pipe", "--collect", "-q", *words)
+    result = await session.runner.run(argv, timeout=LONGEST, stdin=stdin)
+    click.echo(result.out, nl=False)
+    click.echo(result.err, nl=False, err=True)
+    return result.code
+
+
 async def journal(session: Session, name: str, lines: int) -> str:
     """The last lines of a container's own journal, or else of its unit's on the host."""
     from controller.host.machines import logs as command
 
     runner = session.runner
     inner = await runner.run(command(name, lines, inside=True), timeout=20)
-    if inner.code == 0:
+    if inner.code == 0 and inner.out.strip() not in ("", EMPTY):
         return inner.out
-    return (await runner.run(command(name, lines), timeout=20)).out
+    unit = await runner.run(command(name, lines), timeout=20)
+    return "" if unit.out.strip() == EMPTY else unit.out

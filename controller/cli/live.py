@@ -85,7 +85,7 @@ class Picture:
     def _print(self, line: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(line))
+        self._console.print(Text.from_ansi(line), soft_wrap=True)
 
     def _draw(self) -> Table:
         from rich.table import Table

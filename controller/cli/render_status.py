@@ -161,7 +161,8 @@ def _facts(status: Json, now: datetime) -> list[tuple[str, str]]:
 def _sections(document: Json, now: datetime) -> Iterator[tuple[str, list[str]]]:
     yield "Stopped by hand", _suspended(document)
     yield "Cannot be known now", list(_sources(document))
-    yield "Refused", [clean(line) for key in ("refused", "fetch") for line in (document.get(key) or "").splitlines()]
+    yield "Refused", list(_refused(document))
+    yield "The state repo cannot be read", [clean(line) for line in (document.get("fetch") or "").splitlines()]
     yield "Mistakes in files", [line for problem in document.get("problems", []) for line in problem_lines(problem)]
     yield "Not as it should be", list(_wrong(document["containers"], now))
     yield "Waits for your word", [line for hold in document.get("holds", []) for line in hold_lines(hold)]
@@ -181,6 +182,16 @@ def _suspended(document: Json) -> list[str]:
     if document.get("rebuilt"):
         lines.append("the store was lost and made again from the host's marks; removals wait for an admin, once")
     return lines
+
+
+def _refused(document: Json) -> Iterator[str]:
+    """Why the newest commit is not followed, and what to do."""
+    why = document.get("refused") or ""
+    yield from (clean(line) for line in why.splitlines())
+    if why and "rewritten" not in why:
+        yield "→ what was accepted before stands; take the commit out of the branch: git reset, git push --force"
+    if why:
+        yield f"→ or, as root and if it is meant: {command('voxnix accept-rewrite SHA --reason WHY')}"
 
 
 def _sources(document: Json) -> Iterator[str]:

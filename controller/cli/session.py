@@ -92,14 +92,14 @@ class Session:
     @cached_property
     def library(self) -> Library:
         """The Nix module library."""
-        from controller.host.nixos import library
+        from controller.wiring import modules
 
-        return library(self.settings.modules)
+        return modules(self.settings)
 
     @property
     def runner(self) -> Runner:
         """Whoever answers host commands."""
-        from controller.main import runner
+        from controller.wiring import runner
 
         return runner(self.settings)
 

@@ -83,7 +83,7 @@ def spec_text(name: str, owner: str, modules: Sequence[str], known: Sequence[str
     from controller.spec.fields import FileKind, Shape, fields_of
     from controller.spec.render import render
 
-    lines = [f"# {name}: one container. Its name is that of this file: state/{name}.yaml", ""]
+    lines = [f"# One container, called as its file is: state/{name}.yaml", ""]
     for rule in fields_of(FileKind.SPEC).values():
         if rule.name == "name":
             continue

@@ -33,11 +33,11 @@ _PASSING = (
     "timed out",
     "onnection",
     "No space left",
-    "daemon",
-    "lock",
-    "interrupted",
+    "daemon-socket",
+    "store lock",
+    "interrupted by",
     "out of memory",
-    "substitut",
+    "substituter",
 )
 """Words by which a failed build tells that it may go better next time; an evaluation error has none of them."""
 
@@ -80,11 +80,17 @@ class Systems:
             raise Transient(f"another system of {action.name} than the one wanted is installed")
 
     async def remove(self, action: RemoveSystem) -> None:
-        """Remove what `install` and running left, data apart; the container must have been stopped before."""
+        """Remove what `install` and running left, data apart; the container must have been stopped before.
+
+        The conf file and the unit link go last: as long as they are there, a removal that was cut short is seen.
+        """
         name = action.name
         machine = await self._machines.look(name)
         if machine.up:
             raise Transient(f"{name} is still up ({machine.unit.active}), so its system is not removed")
+        self._deliveries.remove(name)
+        self._files.remove(f"{DATA}/documents/{name}.json")
+        self._files.remove(f"{DATA}/builds/{name}")
         if self._left(name):
             result = await self._run.run(("extra-container", "destroy", name), timeout=120)
             if left := self._left(name):
@@ -92,9 +98,6 @@ class Systems:
         if (await self._machines.look(name)).unit.fragment.startswith(UNITS):
             await self._run.run(("systemctl", "daemon-reload"), timeout=60)
         await self._machines.clear_failed(ClearFailed(name))
-        self._deliveries.remove(name)
-        self._files.remove(f"{DATA}/documents/{name}.json")
-        self._files.remove(f"{DATA}/builds/{name}")
 
     def _left(self, name: str) -> list[str]:
         """What of a container's system the host still has."""

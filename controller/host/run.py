@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "LC_ALL": "C",
     "PATH": "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/var/empty",
+    "XDG_CACHE_HOME": "/var/cache/voxnix",
     "SYSTEMD_COLORS": "0",
     "SYSTEMD_PAGER": "",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from controller.errors import Blocked, Transient
 from controller.host import zfs
 from controller.host.datasets import Datasets, options
+from controller.observed import parse
 from controller.plan.actions import CloneBack, DestroyTrash, FromTrash, MoveDataset, Pairs, ToTrash
 
 _PUT_ON = ("trashed", "trash-reason", "aside", "decision")
@@ -43,6 +44,8 @@ class Trash:
     async def take(self, action: FromTrash) -> None:
         """Move a dataset back from the trash, mount it, and take off the marks of the trash."""
         source, target = self._at.thrown(action.dataset), self._at.live(action.target)
+        if await self._zfs.dataset(target) is None:
+            await self._at.mark(await self._at.existing(source), action.marks)
         await self._at.settle(source, target, action.marks)
         given = {key for key, _ in action.marks}
         taken_off = tuple((key, "") for key in _PUT_ON if key not in given)
@@ -55,8 +58,8 @@ class Trash:
     async def clone_back(self, action: CloneBack) -> None:
         """Make a live dataset from a snapshot of one in the trash.
 
-        It is put together beside its place, promoted so that the trash can go, and then moved into place in one
-        step: before that it does not count as the container's.
+        It is put together beside its place and moved into it in one step: before that it does not count as the
+        container's, and the trash keeps the snapshot. Then it is promoted, so that the trash can go.
         """
         source, target = self._at.thrown(action.dataset), self._at.live(action.target)
         owner = target.removeprefix(self._at.users + "/").split("/")[0]
@@ -67,11 +70,11 @@ class Trash:
             child = await self._zfs.dataset(f"{source}/workspace")
             if child is not None:
                 await self._clone(child.name, action.label, f"{stage}/workspace", tuple(child.marks.items()))
-            for name in (f"{stage}/workspace", stage):
-                made = await self._zfs.dataset(name)
-                if made is not None and made.origin:
-                    await self._zfs.act("promote", name)
         await self._at.settle(stage, target, action.marks)
+        for name in (f"{target}/workspace", target):
+            made = await self._zfs.dataset(name)
+            if made is not None and made.origin:
+                await self._zfs.act("promote", name)
 
     async def _clone(self, source: str, label: str, target: str, marks: Pairs) -> None:
         """Clone a snapshot with marks and quota, unless that is done, or a workspace came after the snapshot."""
@@ -92,6 +95,16 @@ class Trash:
             return
         if not (now.marks.get("uid") and now.marks.get("trashed")):
             raise Blocked(f"{name} does not bear the marks of trash, so it is not destroyed")
+        await self._release(name)
         await self._zfs.act("destroy", "-r", name, within=600)
         if await self._zfs.dataset(name) is not None:
             raise Transient(f"{name} is still there")
+
+    async def _release(self, name: str) -> None:
+        """Make clones of this trash stand by themselves: what they came from could not be destroyed otherwise."""
+        sources = (name, f"{name}/workspace")
+        trees = await self._zfs.trees((self._at.users, self._at.trash))
+        for found in parse.datasets(trees, {}).values():
+            now = await self._zfs.dataset(found.name) if found.origin.partition("@")[0] in sources else None
+            if now is not None and now.origin.partition("@")[0] in sources:
+                await self._zfs.act("promote", found.name)

@@ -17,7 +17,7 @@ from controller.plan.locate import InTrash, Live, Nowhere, Occupied, Place, PutA
 from controller.plan.model import Cause, CauseKind, Reason, Wait
 from controller.plan.power import expired, wanted_power
 from controller.plan.removal import removal
-from controller.plan.site import Site
+from controller.plan.site import Ground, Site
 from controller.plan.snapshots import daily, routine
 from controller.plan.upkeep import upkeep
 from controller.spec.model import ContainerSpec
@@ -126,9 +126,9 @@ def _expired(ctx: Context, wanted: Wanted, spec: ContainerSpec) -> Verdict:
     cause = Cause(CauseKind.EXPIRY, f"{spec.expires:%Y-%m-%d %H:%M %Z}")
     wait = Wait(name, Reason.EXPIRED, f"its time was up on {spec.expires:%Y-%m-%d %H:%M %Z}")
     lane = removal(view, name, uid, dataset, cause=cause, why="its time is up", now=ctx.now)
-    if not lane.steps:
+    if not lane.steps or not view.ours(name):
         return Verdict(waits=(wait,))
-    if wanted.revision in ctx.desired.delegated and uid not in under_way(view.memory):
+    if lane.destroys and wanted.revision in ctx.desired.delegated and uid not in under_way(view.memory):
         said = f"the time of {name} is up, which a delegate set"
         size = dataset.used if dataset else 0
         ask = Ask("expire for a delegate", (lane,), said, (wanted.revision,), owner=spec.owner, bytes=size)
@@ -155,7 +155,8 @@ def _wanted(ctx: Context, wanted: Wanted, spec: ContainerSpec, *, install: bool)
     if ctx.trusted:
         routine(view, draft, site, now)
     _restart(ctx, draft, wanted, site)
-    upkeep(view, draft, wanted, spec, site, power, now, install=install)
+    if site.in_place or not _lost_workspace(spec, under):
+        upkeep(view, draft, wanted, spec, site, power, now, install=install)
     lane = draft.lane()
     if ask and lane:
         ask = replace(ask, lanes=(lane,))
@@ -163,6 +164,12 @@ def _wanted(ctx: Context, wanted: Wanted, spec: ContainerSpec, *, install: bool)
             return _meanwhile(ctx, wanted, spec, ask, install=install)
         return Verdict(None, ask, tuple(draft.waits), uses, word, wakes)
     return Verdict(lane, None, tuple(draft.waits), uses, word, wakes)
+
+
+def _lost_workspace(spec: ContainerSpec, under: Ground) -> bool:
+    """Whether data that is about to be put in place has lost its workspace: only there is asked what to do about it."""
+    lost = under.data is not None and under.child is None and not under.cloned
+    return spec.has_workspace and lost and bool(under.data and under.data.marks.get("workspace"))
 
 
 def _meanwhile(ctx: Context, wanted: Wanted, spec: ContainerSpec, ask: Ask, *, install: bool) -> Verdict:

@@ -11,6 +11,8 @@ from controller.plan.actions import (
     CreateDataset,
     Decided,
     FromTrash,
+    LogOut,
+    Mark,
     MoveDataset,
     RemoveSystem,
     Snapshot,
@@ -32,7 +34,7 @@ from controller.plan.locate import (
     restore_for,
 )
 from controller.plan.model import Cause, CauseKind, Reason
-from controller.plan.removal import trash_path
+from controller.plan.removal import leave_tailnet, trash_path, whose
 from controller.plan.site import Ground
 from controller.plan.view import Trash, snapshot_label, stamp
 from controller.spec.model import ContainerSpec
@@ -40,6 +42,8 @@ from controller.spec.state import Decision, DecisionKind, Wanted
 
 NO_NODE = (("node", ""), ("tailnet", ""), ("key", ""), ("minted", ""))
 """What comes back from the trash is enrolled anew."""
+THROWN = ("trashed", "trash-reason", "aside")
+"""Marks that a dataset bears in the trash only."""
 
 
 def ground(ctx: Context, draft: Draft, wanted: Wanted, spec: ContainerSpec, place: Place) -> tuple[Ask | None, Ground]:
@@ -149,6 +153,7 @@ def _move(ctx: Context, draft: Draft, wanted: Wanted, spec: ContainerSpec, place
 
 def _live(ctx: Context, draft: Draft, wanted: Wanted, spec: ContainerSpec, place: Live) -> tuple[Ask | None, Ground]:
     """Pending decisions about a container whose data is in place: rollback of its data, or other data restored."""
+    _mend(draft, place.dataset)
     for decision in ctx.desired.decisions:
         if decision.commit in ctx.view.memory.decided or not fresh(decision, ctx.now):
             continue
@@ -163,6 +168,13 @@ def _live(ctx: Context, draft: Draft, wanted: Wanted, spec: ContainerSpec, place
     if spec.has_workspace and child is None and made:
         ask = _missing(draft, wanted, "its workspace", made)
     return ask, Ground(place.dataset, child)
+
+
+def _mend(draft: Draft, dataset: Dataset) -> None:
+    """Correct the marks that a move to this place left behind when it was cut short."""
+    for key, value in (*whose(dataset), *((key, "") for key in THROWN)):
+        if dataset.marks.get(key, "") != value:
+            draft.add(Mark(dataset.name, key, value), "its marks do not fit its place", Cause(CauseKind.DRIFT, "marks"))
 
 
 def _rollback(
@@ -206,7 +218,7 @@ def _exchange(
     if _put_aside_by(ctx, decision):
         draft.add(Decided(decision.commit), "the data was exchanged already", cause)
         return None, Ground(place.dataset, ctx.view.child(place.dataset.name))
-    _put_aside(ctx, draft, wanted, place, decision, why)
+    _put_aside(ctx, draft, wanted, place, decision, why, node=place.dataset.marks.get("node", ""))
     path = ctx.view.policy.dataset(spec.owner, wanted.name)
     marks = (*_identity(ctx, wanted, spec, draft.uid), *NO_NODE)
     draft.add(FromTrash(piece.dataset.name, path, marks), why, cause)
@@ -223,14 +235,22 @@ def _exchange(
     return ask, Ground(piece.dataset, ctx.view.storage.datasets.get(f"{piece.dataset.name}/workspace"))
 
 
-def _put_aside(ctx: Context, draft: Draft, wanted: Wanted, place: Live, decision: Decision, why: str) -> str:
+def _put_aside(
+    ctx: Context, draft: Draft, wanted: Wanted, place: Live, decision: Decision, why: str, node: str = ""
+) -> str:
+    """Present data goes to the trash, and with it its tailnet node, unless other data takes the node over."""
     cause = Cause(CauseKind.DECISION, decision.commit)
-    path = place.dataset.name
+    path, machine = place.dataset.name, ctx.view.machine(wanted.name)
     target = trash_path(ctx.view, wanted.name, draft.uid, ctx.now)
-    if ctx.view.machine(wanted.name).up:
+    if machine.state is MachineState.RUNNING and node and ctx.view.tailnet:
+        draft.add(LogOut(wanted.name), f"{why}; its tailnet node logs out", cause)
+    if machine.up:
         draft.add(Stop(wanted.name), why, cause)
+    for action, reason in leave_tailnet(ctx.view, wanted.name, draft.uid, path, node, why):
+        draft.add(action, reason, cause)
     draft.add(Snapshot(path, snapshot_label(ctx.now, "rollback")), f"before {why}", cause)
-    marks = (("trashed", stamp(ctx.now)), ("trash-reason", why[:200]), ("aside", decision.commit))
+    thrown = (("trashed", stamp(ctx.now)), ("trash-reason", why[:200]), ("aside", decision.commit))
+    marks = (*whose(place.dataset), *thrown)
     draft.add(ToTrash(path, target, marks), "the present state is kept in the trash", cause)
     return target
 

@@ -75,8 +75,17 @@ def _gone(view: View, desired: Desired, entry: Entry) -> bool:
     still_there = machine.up or machine.partial or (document is not None and document.uid == entry.uid)
     successor = any(uid != entry.uid for uid in _live_uids_named(view, entry.name))
     in_trash = any(piece.uid == entry.uid and piece.restorable for piece in view.trash)
+    if _owes(view, entry.node_id):
+        return False
     missed = entry.name in desired.containers and not successor and not in_trash
     return not missed and not still_there
+
+
+def _owes(view: View, node: str) -> bool:
+    """Whether an entry is all that tells of a device which is still to be deleted."""
+    if not node or not view.tailnet or node in view.bound or node in view.memory.debts:
+        return False
+    return view.devices is None or view.on_our_tag(view.devices.get(node))
 
 
 def _live_uids_named(view: View, name: str) -> list[str]:

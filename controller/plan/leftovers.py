@@ -10,7 +10,7 @@ from controller.observed import Device, MachineState
 from controller.plan.actions import Decided, DeleteDevice, DestroyTrash
 from controller.plan.draft import Context
 from controller.plan.holds import Ask, fresh, may_decide
-from controller.plan.locate import restores
+from controller.plan.locate import restores, unlawful
 from controller.plan.model import Cause, CauseKind, Lane, LaneKind, Reason, Step, Wait
 from controller.plan.view import Trash, View
 from controller.spec.state import Decision, DecisionKind
@@ -112,10 +112,8 @@ def aimless(ctx: Context) -> Leftovers:
         name = decision.detail or (piece.name if piece else "")
         if piece is None:
             lanes.append(_decided(decision, f"there is no trash {decision.argument}"))
-        elif not may_decide(decision, piece.owner):
-            lanes.append(_decided(decision, f"{decision.by} may not decide on {piece.owner}'s trash"))
-        elif _owner(ctx, name) not in (None, piece.owner):
-            lanes.append(_decided(decision, f"{name} is {_owner(ctx, name)}'s, the trash is {piece.owner}'s"))
+        elif why := unlawful(piece, decision, ctx.desired):
+            lanes.append(_decided(decision, why))
         elif name not in ctx.desired.containers:
             waits.append(
                 Wait(
@@ -126,12 +124,6 @@ def aimless(ctx: Context) -> Leftovers:
                 )
             )
     return Leftovers(tuple(lanes), waits=tuple(waits))
-
-
-def _owner(ctx: Context, name: str) -> str | None:
-    """Whose container of this name the state has, where it can be told."""
-    wanted = ctx.desired.containers.get(name)
-    return wanted.spec.owner if wanted and wanted.spec else None
 
 
 def devices(ctx: Context, busy: Collection[str]) -> Leftovers:

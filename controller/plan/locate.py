@@ -109,7 +109,7 @@ def known_uid(view: View, name: str) -> str:
 def restore_for(view: View, name: str, owner: str, desired: Desired, now: datetime) -> tuple[Trash, Decision] | None:
     """The piece of trash that a pending decision wants back as this container of this owner, if one does."""
     for piece, decision in restores(view, desired, now):
-        if piece.owner == owner and (decision.detail or piece.name) == name and may_decide(decision, owner):
+        if piece.owner == owner and (decision.detail or piece.name) == name:
             return piece, decision
     return None
 
@@ -117,7 +117,7 @@ def restore_for(view: View, name: str, owner: str, desired: Desired, now: dateti
 def restores(view: View, desired: Desired, now: datetime) -> list[tuple[Trash, Decision]]:
     """The decisions to restore that are still to be carried out, each with the piece of trash that it names."""
     pieces = {piece.id: piece for piece in view.trash}
-    return [
+    pending = [
         (pieces[d.argument], d)
         for d in desired.decisions
         if d.kind is DecisionKind.RESTORE
@@ -125,6 +125,17 @@ def restores(view: View, desired: Desired, now: datetime) -> list[tuple[Trash, D
         and fresh(d, now)
         and d.commit not in view.memory.decided
     ]
+    return [(piece, d) for piece, d in pending if not unlawful(piece, d, desired)]
+
+
+def unlawful(piece: Trash, decision: Decision, desired: Desired) -> str:
+    """Why a decision to restore this piece can never be carried out, or nothing."""
+    if not may_decide(decision, piece.owner):
+        return f"{decision.by} may not decide on {piece.owner}'s trash"
+    wanted = desired.containers.get(decision.detail or piece.name)
+    if wanted and wanted.spec and wanted.spec.owner != piece.owner:
+        return f"{wanted.name} is {wanted.spec.owner}'s, the trash is {piece.owner}'s"
+    return ""
 
 
 def _alone(view: View, dataset: Dataset) -> Place:

@@ -181,6 +181,10 @@ class Hold:
         return tuple(lane.key for lane in self.lanes)
 
 
+EVERYTHING = "*"
+"""The key of a wait that concerns the whole appliance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Why something is not done in this pass, and until when, where that is known."""
@@ -208,6 +212,11 @@ class Plan:
     stale: tuple[str, ...] = ()
     power: Mapping[str, str] = field(default_factory=dict)
     wake: datetime | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whether a source is unknown, so that the plan says nothing about anything."""
+        return any(wait.key == EVERYTHING for wait in self.waits)
 
     @property
     def empty(self) -> bool:

@@ -28,6 +28,7 @@ from controller.plan.leftovers import Leftovers, aimless, devices, expired_trash
 from controller.plan.locate import known_uid
 from controller.plan.memory import Memory
 from controller.plan.model import (
+    EVERYTHING,
     Cause,
     CauseKind,
     Hold,
@@ -47,8 +48,6 @@ from controller.spec.state import Desired, Wanted
 
 PLACES = CreateDataset | ToTrash | FromTrash | MoveDataset | CloneBack
 """Actions that put a dataset below users or trash."""
-EVERYTHING = "*"
-"""The key of a wait that concerns the whole appliance."""
 
 
 @dataclass(slots=True)
@@ -104,7 +103,8 @@ def plan(desired: Source[Desired], observed: Observed, memory: Memory, now: date
     going = {s.action.dataset for lane in got.lanes for s in lane.steps if isinstance(s.action, DestroyTrash)}
     got.leftovers(purges(ctx, got.used, going))
     got.leftovers(aimless(ctx))
-    busy = {s.action.node_id for lane in got.lanes for s in lane.steps if isinstance(s.action, DeleteDevice)}
+    lanes = [*got.lanes, *(lane for ask in got.asks for lane in ask.lanes)]
+    busy = {s.action.node_id for lane in lanes for s in lane.steps if isinstance(s.action, DeleteDevice)}
     got.leftovers(devices(ctx, busy))
     _approvals(ctx, got)
     _bulk(ctx, got)
@@ -178,7 +178,8 @@ def _removals(ctx: Context, got: _Gathered) -> None:
         why = "its spec was removed" if commit else "no spec names it"
         uid = dataset.marks["uid"] if dataset else (_document_uid(view, name) or known_uid(view, name))
         lane = removal(view, name, uid, dataset, cause=cause, why=why, now=ctx.now)
-        if not lane.steps:
+        if not lane.destroys:
+            got.lanes += [lane] if lane.steps else []
             continue
         owner = _owner(view, name, dataset)
         if owner not in desired.tenants or owner in desired.frozen_tenants:

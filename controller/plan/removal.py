@@ -15,6 +15,7 @@ from controller.plan.actions import (
     DeleteDevice,
     LogOut,
     NoteDebt,
+    Pairs,
     RecordNode,
     RemoveSystem,
     Snapshot,
@@ -38,7 +39,7 @@ def removal(view: View, name: str, uid: str, dataset: Dataset | None, *, cause: 
         uid=uid,
         steps=tuple(Step(action, reason, cause) for action, reason in steps),
         revision=cause.ref,
-        destroys=True,
+        destroys=dataset is not None or view.machine(name).state is not MachineState.ABSENT,
     )
 
 
@@ -95,7 +96,7 @@ def _keep_data(view: View, uid: str, dataset: Dataset | None, why: str, now: dat
         return []
     name = dataset.name.rsplit("/", 1)[1]
     days = view.policy.trash_for.days
-    marks = (("trashed", stamp(now)), ("trash-reason", why[:200]), ("aside", ""))
+    marks = (*whose(dataset), ("trashed", stamp(now)), ("trash-reason", why[:200]), ("aside", ""))
     return [
         (Snapshot(dataset.name, snapshot_label(now, "destroy")), "before the data moves to the trash"),
         (
@@ -103,6 +104,12 @@ def _keep_data(view: View, uid: str, dataset: Dataset | None, why: str, now: dat
             f"{why}; the data stays in the trash for {days} days",
         ),
     ]
+
+
+def whose(dataset: Dataset) -> Pairs:
+    """Name and owner as the dataset's place says, should its marks have been left behind by a move cut short."""
+    *_, owner, _, name = dataset.name.split("/")
+    return (("name", name), ("owner", owner))
 
 
 def trash_path(view: View, name: str, uid: str, now: datetime) -> str:

@@ -212,8 +212,7 @@ def _missing_secrets(view: View, spec: ContainerSpec) -> list[str]:
 def _stale_runtime(machine: Machine, spec: ContainerSpec) -> bool:
     if machine.runtime is None:
         return True
-    names = {ref.rsplit("/", 1)[-1] for ref in spec.secrets}
-    return set(machine.runtime) != names or "stale" in machine.runtime.values()
+    return set(machine.runtime) != set(spec.secrets) or "stale" in machine.runtime.values()
 
 
 def _limits(draft: Draft, spec: ContainerSpec, site: Site) -> None:

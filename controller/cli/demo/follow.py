@@ -74,7 +74,7 @@ class _Picture:
         """A line that stays."""
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(line))
+        self._console.print(Text.from_ansi(line), soft_wrap=True)
 
     def show(self, containers: list[Json]) -> None:
         """The phases now."""

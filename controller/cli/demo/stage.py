@@ -26,8 +26,8 @@ from controller.settings import share
 PATIENCE = 20.0
 """Seconds that something which was announced may take."""
 IDENTITY = {"user.name": "Alice", "user.email": "alice@example.org", "commit.gpgsign": "false", "core.hooksPath": ""}
-PACE = {"default": 0.02, "nix-build": 0.6, "extra-container": 0.1, "systemctl start": 0.1, "zfs": 0.03}
-"""Seconds that commands of the simulated host take."""
+PACE = {"default": 0.01, "nix-build": 0.3, "extra-container": 0.05, "systemctl start": 0.05, "zfs": 0.01}
+"""Seconds that commands of the simulated host take; six times as long for somebody who watches."""
 
 
 class NotAsTold(Exception):
@@ -77,8 +77,8 @@ class Stage:
         from controller.host.sim import create
 
         host = create(self.box)
-        pace = {key: seconds * 3 for key, seconds in PACE.items()} if self._slow else PACE
-        host.configure(latencies=pace, boots={"default": 0.8 if self._slow else 0.3})
+        pace = {key: seconds * 6 for key, seconds in PACE.items()} if self._slow else PACE
+        host.configure(latencies=pace, boots={"default": 0.8 if self._slow else 0.2})
         host.close()
         self.config.write_text('name = "demo"\nresync = 1.0\n')
         folder = share("state")

@@ -68,6 +68,8 @@ class Settings:
     modules: tuple[str, ...] | None = None
     tailnet_up: bool = True
     """Whether the control plane can be reached, by HTTP and from inside containers."""
+    tailnet_patience: float = 60.0
+    """The most that `tailscale` waits for a control plane that is away, whatever its own timeout."""
     tailnet_domain: str = "tail.sim"
     tailnet_tags: tuple[str, ...] | None = None
     """The tags that the tailnet's policy knows; None takes any."""

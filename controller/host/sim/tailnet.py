@@ -24,8 +24,6 @@ from controller.host.sim.passage import Interrupt
 from controller.host.sim.setup import API_KEY, CLIENT_ID, CLIENT_SECRET
 
 TOKEN_SECONDS = 3600
-URL_FILE = "tailnet.url"
-"""In the host's directory while a server runs: where it listens."""
 
 
 class SimTailnet:
@@ -53,14 +51,11 @@ class SimTailnet:
         await self._runner.setup()
         listening = socket.create_server(("127.0.0.1", self._port))
         await web.SockSite(self._runner, listening).start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        (self._host.directory / URL_FILE).write_text(url + "\n")
-        return url
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        (self._host.directory / URL_FILE).unlink(missing_ok=True)
         if self._runner is not None:
             await self._runner.cleanup()
 

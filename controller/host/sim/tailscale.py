@@ -7,6 +7,7 @@ that is bound there: a container that lost it joins as a new machine, `dev-1`.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -101,7 +102,7 @@ async def _up(call: Call, daemon: Daemon, flags: dict[str, str]) -> Answer:
         except OSError as error:
             raise Refusal(f"open {secret.removeprefix('file:')}: {str(error.strerror).lower()}") from error
     if not world.state.settings().tailnet_up:
-        await world.sleep(float((flags.get("timeout") or "31536000").rstrip("s")))
+        await _wait_in_vain(world, flags.get("timeout", "0s"))
         raise Refusal(
             'timeout waiting for Tailscale service to enter a Running state; check health with "tailscale status"'
         )
@@ -109,7 +110,7 @@ async def _up(call: Call, daemon: Daemon, flags: dict[str, str]) -> Answer:
         daemon.tell_hostname()
         return Answer()
     if not secret:
-        await world.sleep(float((flags.get("timeout") or "31536000").rstrip("s")))
+        await _wait_in_vain(world, flags.get("timeout", "0s"))
         raise Refusal("timeout waiting for Tailscale service to enter a Running state")
     machine_key = daemon.get("machine_key") or f"mkey:{secrets.token_hex(32)}"
     node_key = f"nodekey:{secrets.token_hex(32)}"
@@ -122,6 +123,16 @@ async def _up(call: Call, daemon: Daemon, flags: dict[str, str]) -> Answer:
         raise Refusal(f"backend error: {denied}") from denied
     world.log(daemon.container, "tailscaled: Switching ipn state Starting -> Running", inside=True)
     return Answer()
+
+
+async def _wait_in_vain(world: World, timeout: str) -> None:
+    """Wait as long as `tailscale` does for what does not come; `0s` is for ever, within the host's patience."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", timeout)
+    if match is None:
+        raise Refusal(f'invalid value "{timeout}" for flag -timeout: parse error', 2)
+    seconds = float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]]
+    patience = world.state.settings().tailnet_patience
+    await world.sleep(min(seconds or patience, patience))
 
 
 def _status(world: World, daemon: Daemon, flags: dict[str, str]) -> Answer:
@@ -162,7 +173,7 @@ async def _logout(world: World, daemon: Daemon) -> Answer:
     machine_key = daemon.get("machine_key")
     if not world.state.settings().tailnet_up:
         daemon.save(node_key="")
-        await world.sleep(10)
+        await _wait_in_vain(world, "10s")
         raise Refusal("failed to log out: Post control: context deadline exceeded")
     control.log_out(world, machine_key)
     daemon.save(node_key="")

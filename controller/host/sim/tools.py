@@ -54,8 +54,8 @@ def words_of(argv: tuple[str, ...]) -> tuple[str, str]:
             skip = True
         elif not word.startswith("-"):
             words.append(word)
-    if program == "systemd-run" and words[:1] == ["tailscale"]:
-        return program, " ".join(words[:2])
+    if program == "systemd-run" and words and words[0].rpartition("/")[2] == "tailscale":
+        return program, " ".join(("tailscale", *words[1:2]))
     return program, words[0] if words else ""
 
 

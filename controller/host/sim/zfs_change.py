@@ -146,6 +146,7 @@ def _rename(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
     for above in missing:
         make(call, disk, above, {})
     keep = ("-u", "") in found and "mountpoint" in dataset.local
+    had_none = dataset.mountpoint in ("none", "legacy")
     mounted = [] if keep else unmount_subtree(call, disk, tree, dataset)
     disk.forget_mountpoint(dataset)
     call.checkpoint()
@@ -153,6 +154,8 @@ def _rename(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
         for each in dataset.walk():
             db.execute("UPDATE datasets SET name = ? WHERE id = ?", (new + each.name[len(old) :], each.id))
     call.checkpoint()
+    if had_none and old not in mounted:
+        mounted.insert(0, old)
     mount_all(disk, [new + name[len(old) :] for name in mounted])
     return Answer()
 

@@ -1,0 +1,84 @@
+"""The tables in `tests/cases/contract/`: commands, and what they answer.
+
+A case is a list of steps. `run` is a command line, `{top}` and `{pool}` in it stand for the scratch dataset and the
+pool, `{NAME}` for what an earlier step kept. `code` (0 unless told), `out` and `err` are regular expressions that
+the whole text must match (not checked where absent, but a step that succeeds says nothing on stderr unless `err`).
+`eventually` repeats the step until it is so. Other steps: `define` (a container, with `binds`; its store path is kept
+as `{store}`), `write` and `mkdir` (below the host's root), `gone` and `there` (host paths), `configure` (simulated
+hosts only).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.host.run import Result
+from tests.contract.hosts import Host, until
+
+CASES = Path(__file__).parent.parent / "cases/contract"
+
+
+def cases() -> list[Any]:
+    found = []
+    for path in sorted(CASES.glob("*.yaml")):
+        for case in yaml.safe_load(path.read_text()):
+            found.append(pytest.param(case, id=f"{path.stem}-{case['name'].replace(' ', '-')}"))
+    return found
+
+
+@pytest.mark.parametrize("case", cases())
+async def test_table(host: Host, case: dict[str, Any]) -> None:
+    if case.get("only") == "sim" and not host.simulated:
+        pytest.skip("needs what only a simulated host can be told")
+    known = {"pool": host.pool, "top": f"{host.pool}/contract"}
+    for step in case["steps"]:
+        await play(host, {"run": step} if isinstance(step, str) else step, known)
+
+
+async def play(host: Host, step: dict[str, Any], known: dict[str, str]) -> None:
+    """One step of a case."""
+
+    def filled(text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), text)
+
+    def place(text: str) -> Path:
+        return host.root / filled(text).lstrip("/")
+
+    if "configure" in step:
+        host.configure(step["configure"])
+    elif "define" in step:
+        known["store"] = await host.define(step["define"], [filled(bind) for bind in step.get("binds", ())])
+    elif "write" in step:
+        place(step["write"]).write_text(step.get("text", "") * step.get("times", 1))
+    elif "mkdir" in step:
+        place(step["mkdir"]).mkdir(parents=True, exist_ok=True)
+    elif "gone" in step:
+        assert not place(step["gone"]).exists(), step
+    elif "there" in step:
+        assert place(step["there"]).exists(), step
+    else:
+        argv = shlex.split(filled(step["run"]))
+        if step.get("eventually"):
+            result = await until(host, argv, lambda found: not differs(found, step, filled))
+        else:
+            result = await host.runner.run(argv, timeout=120, stdin=step.get("stdin"))
+        wrong = differs(result, step, filled)
+        assert not wrong, f"{wrong}\n{' '.join(argv)}\nrc {result.code}\n{result.out}\n{result.err}"
+
+
+def differs(result: Result, step: dict[str, Any], filled: Any) -> str:
+    """What about a result is not as the step says; '' if it is."""
+    if not re.fullmatch(str(step.get("code", 0)), str(result.code)):
+        return f"exit code {result.code}, not {step.get('code', 0)}"
+    for key, text in (("out", result.out), ("err", result.err)):
+        if key in step and not re.fullmatch(filled(step[key]), text, re.DOTALL):
+            return f"std{key} is not {step[key]!r}"
+    if result.code == 0 and "err" not in step and result.err and not step["run"].startswith("nix-build"):
+        return "something on stderr"
+    return ""
