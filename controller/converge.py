@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 from controller.errors import Transient, VoxnixError
 from controller.plan.actions import Action
@@ -109,6 +110,7 @@ class Converger:
             before = {lane.after} if lane.after else set(rolling if lane.roll_out else ())
             task = asyncio.create_task(self._lane(lane, before), name=f"lane {lane.key}")
             self._running[lane.key] = _Running(task, lane)
+            task.add_done_callback(partial(self._ended, lane))
         return fresh
 
     async def wait(self) -> None:
@@ -131,16 +133,17 @@ class Converger:
                 running.task.cancel()
 
     async def _lane(self, lane: Lane, before: Iterable[str]) -> bool:
-        ok = False
         try:
-            ok = await self._predecessors(before) and await self._steps(lane)
+            return await self._predecessors(before) and await self._steps(lane)
         except Exception:
             log.exception("%s: what its lane did could not be remembered", lane.key)
-        finally:
-            self._results[lane.key] = ok
-            del self._running[lane.key]
-            self.tell(Progress(Moment.LANE_DONE, lane))
-        return ok
+            return False
+
+    def _ended(self, lane: Lane, task: asyncio.Task[bool]) -> None:
+        """Whatever became of a lane, even one that was cancelled before it began, it does not run any more."""
+        self._results[lane.key] = not task.cancelled() and task.result()
+        del self._running[lane.key]
+        self.tell(Progress(Moment.LANE_DONE, lane))
 
     async def _predecessors(self, keys: Iterable[str]) -> bool:
         """Wait for the lanes that have to succeed first; where one failed, this one is left to a later pass."""

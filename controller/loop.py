@@ -13,10 +13,11 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from controller.converge import Act, Converger, Moment, Progress
 from controller.desired import Desires, Reading
@@ -66,7 +67,7 @@ class Controller:
 
     store: Store
     desires: Desires
-    observe: Callable[[Iterable[str]], Awaitable[Observed]]
+    observe: Callable[[Iterable[str]], Coroutine[Any, Any, Observed]]
     act: Act
     policy: Policy
     clock: Clock = Clock()
@@ -108,13 +109,23 @@ class Controller:
     async def look(self, revision: str | None = None) -> Look:
         """Look at the world and plan, changing nothing; at `revision` instead of the accepted one, if given."""
         await self.begin()
-        names = self._names()
         async with self._passing:
-            observed, reading = await asyncio.gather(self.observe(names), asyncio.to_thread(self._read, revision))
+            observed, reading = await self._both(revision)
         now = self._tick(write=False)
         memory = self.store.memory(clock_steady=now.steady)
         planned = plan(reading.desired, observed, memory, now.wall, self.policy)
         return Look(reading.desired, observed, memory, planned, now.wall, reading.trouble or refusal(reading))
+
+    async def _both(self, revision: str | None) -> tuple[Observed, Reading]:
+        """Look at the host while git is read; both have ended when it returns, or raises what one of them raised."""
+        looking = asyncio.create_task(self.observe(self._names()))
+        try:
+            reading = await asyncio.to_thread(self._read, revision)
+        except BaseException:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            raise
+        return await looking, reading
 
     def _read(self, revision: str | None) -> Reading:
         """The accepted revision, after taking in what is new; or another one, accepting nothing."""
@@ -126,7 +137,7 @@ class Controller:
     async def once(self) -> Plan:
         """One pass: look, plan, start what can run, publish. Lanes go on after it has returned."""
         async with self._passing:
-            reading, observed = await asyncio.gather(asyncio.to_thread(self.desires.read), self.observe(self._names()))
+            observed, reading = await self._both(None)
             now = self._tick(write=True)
             memory = self.store.memory(clock_steady=now.steady)
             planned = plan(reading.desired, observed, memory, now.wall, self.policy)

@@ -22,6 +22,7 @@ from controller.errors import BadInput, Transient
 
 if TYPE_CHECKING:
     from controller.converge import Progress
+    from controller.desired import Desires
     from controller.loop import Settled
 
 NOTHING, ERROR, CHANGES, NOT_YET, INTERRUPTED = 0, 1, 2, 3, 130
@@ -107,8 +108,14 @@ async def _look(session: Session, revision: str | None) -> dict[str, Any]:
 
     async with controller(session.settings) as at_work:
         if revision is not None:
-            await asyncio.to_thread(at_work.desires.read)
+            await asyncio.to_thread(_fetched, at_work.desires, revision)
         return planned(await at_work.look(revision))
+
+
+def _fetched(desires: Desires, revision: str) -> None:
+    """See that the mirror has a revision, before the host is asked anything; raises `BadInput` if there is none."""
+    desires.read()
+    desires.read_revision(revision)
 
 
 async def _converge(session: Session, tell: Any) -> tuple[Settled, str]:

@@ -76,6 +76,7 @@ class Enrolment:
 
         `bound` says which uid each node id is already recorded for.
         """
+        self._files.remove(_key_file(action.name))
         marks = await self._storage.marks(action.dataset)
         claim, devices = await asyncio.gather(self._settled(action.name), self._plane.devices())
         device = devices.get(claim.node_id)
@@ -94,7 +95,7 @@ class Enrolment:
     async def _join(self, action: Enrol, bound: Mapping[str, str]) -> str:
         """Enrol with a new key, which is worth nothing afterwards, however this ends."""
         key = await self._plane.mint(action.tags, f"voxnix {action.name} {action.uid}", KEY_LIFETIME)
-        place = f"{RUNTIME}/{action.name}/{KEY_FILE}"
+        place = _key_file(action.name)
         try:
             await self._storage.mark(Mark(action.dataset, "key", key.id))
             await self._storage.mark(Mark(action.dataset, "minted", self._now().isoformat(timespec="seconds")))
@@ -219,6 +220,11 @@ class Enrolment:
     async def _inside(self, name: str, *args: str, within: float) -> Result:
         argv = ("systemd-run", "-M", name, "--wait", "--pipe", "--collect", "-q", self._tailnet.program, *args)
         return await self._run.run(argv, timeout=within)
+
+
+def _key_file(name: str) -> str:
+    """Where a key is put for a container; one that a killed controller left there is of no use any more."""
+    return f"{RUNTIME}/{name}/{KEY_FILE}"
 
 
 def _asked(action: Enrol) -> str:

@@ -101,10 +101,12 @@ class Trash:
             raise Transient(f"{name} is still there")
 
     async def _release(self, name: str) -> None:
-        """Make clones of this trash stand by themselves: what they came from could not be destroyed otherwise."""
+        """Make our clones of this trash stand by themselves: what they came from could not be destroyed otherwise."""
         sources = (name, f"{name}/workspace")
         trees = await self._zfs.trees((self._at.users, self._at.trash))
         for found in parse.datasets(trees, {}).values():
-            now = await self._zfs.dataset(found.name) if found.origin.partition("@")[0] in sources else None
-            if now is not None and now.origin.partition("@")[0] in sources:
+            if not found.marks or found.origin.partition("@")[0] not in sources:
+                continue
+            now = await self._at.existing(found.name)
+            if now.origin.partition("@")[0] in sources:
                 await self._zfs.act("promote", found.name)

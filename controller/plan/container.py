@@ -145,7 +145,7 @@ def _wanted(ctx: Context, wanted: Wanted, spec: ContainerSpec, *, install: bool)
     uses = frozenset({place.trash.id} if isinstance(place, InTrash | PutAside) else ())
     cause = Cause(CauseKind.REVISION, wanted.revision)
     draft = Draft(wanted.name, getattr(place, "uid", ""), wanted.revision, cause)
-    if spec.expires and spec.expires <= now:
+    if expired(spec, now) and not ctx.trusted:
         draft.wait(Reason.CLOCK_UNTRUSTED, "its time is up, but the clock cannot be trusted now")
     if not _may_go_on(ctx, draft, wanted, spec, place):
         return Verdict(waits=tuple(draft.waits), uses=uses, power=word)

@@ -6,6 +6,7 @@ system, our own tag on a tailnet device. For half-removed machines, which can be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from controller.plan.model import Policy
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a moment is written in snapshot labels and trash ids (UTC)."""
+_STAMPED = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 LAST_YEAR = 9000
 
@@ -225,8 +227,10 @@ def stamp(at: datetime) -> str:
 
 def moment(text: str) -> datetime | None:
     """The moment that `stamp` wrote, or None for anything else, and for years that no time can be added to."""
+    if not _STAMPED.fullmatch(text):
+        return None
     try:
-        at = datetime.strptime(text, STAMP).replace(tzinfo=UTC)
+        at = datetime.fromisoformat(text)
     except ValueError:
         return None
     return at if at.year < LAST_YEAR else None

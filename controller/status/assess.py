@@ -160,9 +160,11 @@ def _explained(found: tuple[Condition, ...], case: _Case) -> tuple[Condition, ..
 
 def _dated(condition: Condition, old: ContainerStatus | None, revision: str, now: datetime) -> Condition:
     """Keep the moment since when a condition has been as it is."""
-    before = next((c for c in old.conditions if c.type is condition.type), None) if old else None
-    same = before is not None and (before.status, before.reason) == (condition.status, condition.reason)
-    return replace(condition, since=before.since if same and before else now, revision=revision)
+    c = condition
+    for before in old.conditions if old else ():
+        if before.type is c.type and before.status is c.status and before.reason is c.reason:
+            return Condition(c.type, c.status, c.reason, c.message, c.hint, before.since, revision)
+    return Condition(c.type, c.status, c.reason, c.message, c.hint, now, revision)
 
 
 def _phase(case: _Case, told: tuple[Condition, ...]) -> Phase:
