@@ -12,7 +12,7 @@ from typing import Any
 from controller.git import Author, StateRepo
 from controller.host.sim import SimHost, create
 from controller.loop import Clock, Controller
-from controller.main import controller
+from controller.wiring import controller
 from controller.observed import Known
 from controller.settings import Settings
 
