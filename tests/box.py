@@ -12,9 +12,9 @@ from typing import Any
 from controller.git import Author, StateRepo
 from controller.host.sim import SimHost, create
 from controller.loop import Clock, Controller
-from controller.wiring import controller
 from controller.observed import Known
 from controller.settings import Settings
+from controller.wiring import controller
 
 SOMEONE = Author("Alice", "alice@example.org")
 TENANTS = {
@@ -39,6 +39,10 @@ class FakeClock:
     def jump(self, by: timedelta) -> None:
         """The wall clock alone moves."""
         self.wall += by
+
+    def seconds(self) -> float:
+        """Wall time as the simulated host reads it."""
+        return self.wall.timestamp()
 
     @property
     def clock(self) -> Clock:
@@ -72,7 +76,7 @@ class Box:
             create(self.sim)
             StateRepo.init(self.repo_path, {k: v.encode() for k, v in TENANTS.items()}, author=SOMEONE)
         self.repo = StateRepo(self.repo_path)
-        self.host = self.host_type(self.sim, now=lambda: self.clock.wall.timestamp(), die=self.die)
+        self.host = self.host_type(self.sim, now=self.clock.seconds, die=self.die)
         library = str(self.library) if self.library else ""
         self.settings = Settings(state=str(self.repo_path), host=f"sim:{self.sim}", name="box", library=library)
 

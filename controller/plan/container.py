@@ -73,7 +73,7 @@ def _frozen(ctx: Context, wanted: Wanted, spec: ContainerSpec | None) -> Verdict
         return Verdict(waits=waits, power=power)
     draft = Draft(wanted.name, dataset.marks["uid"], wanted.revision, Cause(CauseKind.DRIFT, "down"))
     if ctx.trusted:
-        daily(ctx.view, draft, dataset, ctx.now)
+        daily(ctx.view, draft, dataset, dataset.name, ctx.now)
     if not stays:
         _start_again(ctx, draft, wanted, spec, dataset)
     return Verdict(lane=draft.lane(), waits=waits, power=power)

@@ -184,6 +184,10 @@ def _rollback(
     cause = Cause(CauseKind.DECISION, decision.commit)
     untouched = Ground(place.dataset, ctx.view.child(place.dataset.name))
     if place.dataset.marks.get("decision") == decision.commit or _put_aside_by(ctx, decision):
+        if place.dataset.origin.startswith(ctx.view.policy.trash + "/"):
+            source, marks = place.dataset.origin.partition("@")[0], tuple(place.dataset.marks.items())
+            again = CloneBack(source, decision.detail, place.dataset.name, marks)
+            draft.add(again, "it still leans on what was put aside", cause)
         draft.add(Decided(decision.commit), "the data is back at the snapshot already", cause)
         return None, untouched
     if decision.detail not in place.dataset.snapshots:

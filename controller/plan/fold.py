@@ -72,7 +72,7 @@ def _gone(view: View, desired: Desired, entry: Entry) -> bool:
     machine = view.machine(entry.name)
     installed = machine.installed
     document = installed.document if installed else None
-    still_there = machine.up or machine.partial or (document is not None and document.uid == entry.uid)
+    still_there = document.uid == entry.uid if document else machine.up or machine.partial
     successor = any(uid != entry.uid for uid in _live_uids_named(view, entry.name))
     in_trash = any(piece.uid == entry.uid and piece.restorable for piece in view.trash)
     if _owes(view, entry.node_id):

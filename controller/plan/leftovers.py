@@ -71,7 +71,7 @@ def purges(ctx: Context, used: Collection[str], going: Collection[str]) -> Lefto
             continue
         taken = [piece for piece in found if piece.id in used]
         waits += [_wait(piece, Reason.IN_TRASH, f"{piece.name} takes it back, so it is not purged") for piece in taken]
-        left = [piece for piece in found if piece.id not in used and piece.dataset.name not in going]
+        left = [piece for piece in found if piece.dataset.name not in going]
         if left and not taken:
             asks.append(_purge(decision, left))
             going = {*going, *(piece.dataset.name for piece in left)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from controller.observed import Dataset, Known, NotConfigured, Observed, Source, Unknown
+from controller.observed import Known, NotConfigured, Observed, Source, Unknown
 from controller.plan.actions import (
     CloneBack,
     CreateDataset,
@@ -25,7 +25,6 @@ from controller.plan.container import decide
 from controller.plan.draft import Context, Verdict
 from controller.plan.holds import Ask, settle, too_many, under_way
 from controller.plan.leftovers import Leftovers, aimless, devices, expired_trash, purges
-from controller.plan.locate import known_uid
 from controller.plan.memory import Memory
 from controller.plan.model import (
     EVERYTHING,
@@ -40,8 +39,7 @@ from controller.plan.model import (
     Step,
     Wait,
 )
-from controller.plan.power import expired
-from controller.plan.removal import removal
+from controller.plan.unwanted import document_uid, unwanted
 from controller.plan.upkeep import rolls_out
 from controller.plan.view import View
 from controller.spec.state import Desired, Wanted
@@ -98,7 +96,7 @@ def plan(desired: Source[Desired], observed: Observed, memory: Memory, now: date
     ctx = Context(view, desired.value, now, trusted)
     got = _Gathered()
     _containers(ctx, got)
-    _removals(ctx, got)
+    got.leftovers(unwanted(ctx))
     got.leftovers(expired_trash(ctx, got.used))
     going = {s.action.dataset for lane in got.lanes for s in lane.steps if isinstance(s.action, DestroyTrash)}
     got.leftovers(purges(ctx, got.used, going))
@@ -162,87 +160,6 @@ def _failed_roll_out(ctx: Context, wanted: Wanted) -> bool:
     return at_work and failure is not None and failure.roll_out == wanted.digest
 
 
-def _removals(ctx: Context, got: _Gathered) -> None:
-    """Every container of ours that git does not want any more."""
-    view, desired = ctx.view, ctx.desired
-    machines = {name for name in view.machines if view.ours(name)}
-    names = (set(view.by_name) | machines | set(view.entries)) - set(desired.containers) - _renamed_away(ctx)
-    for name in sorted(names):
-        datasets = view.by_name.get(name, [])
-        if len(datasets) > 1 or not view.ours(name):
-            got.waits.append(Wait(name, Reason.FOREIGN, "its removal waits: what bears its name is not all ours"))
-            continue
-        dataset = datasets[0] if datasets else None
-        commit = desired.removed.get(name, "")
-        cause = Cause(CauseKind.REVISION, commit) if commit else Cause(CauseKind.DRIFT, "in no commit")
-        why = "its spec was removed" if commit else "no spec names it"
-        uid = dataset.marks["uid"] if dataset else (_document_uid(view, name) or known_uid(view, name))
-        lane = removal(view, name, uid, dataset, cause=cause, why=why, now=ctx.now)
-        if not lane.destroys:
-            got.lanes += [lane] if lane.steps else []
-            continue
-        owner = _owner(view, name, dataset)
-        if owner not in desired.tenants or owner in desired.frozen_tenants:
-            hint = f"bring back or correct state/tenants/{owner}.yaml"
-            got.waits.append(Wait(name, Reason.OWNER_MISSING, f"its owner {owner} is not a valid tenant", hint=hint))
-            continue
-        successor = _unread_successor(desired, commit)
-        if successor:
-            said = f"it may have been renamed: the same commit brought {successor}, which cannot be read"
-            got.waits.append(Wait(name, Reason.INVALID_FILE, said, hint=f"correct state/{successor}.yaml and commit"))
-            continue
-        ask = _ask_removal(ctx, name, owner, commit, lane)
-        if ask and uid not in under_way(view.memory):
-            got.asks.append(ask)
-        else:
-            got.lanes.append(lane)
-
-
-def _owner(view: View, name: str, dataset: Dataset | None) -> str:
-    """Whose container it is that goes, by its data, else by its system, else by what is remembered."""
-    if dataset:
-        return dataset.name.split("/")[-3]
-    installed, entry = view.machine(name).installed, view.entries.get(name)
-    if installed and installed.document:
-        return installed.document.owner
-    return entry.owner if entry else ""
-
-
-def _unread_successor(desired: Desired, commit: str) -> str:
-    """A container whose file, in the commit that removed another one, never was valid: it may be the renamed one."""
-    unread = (w.name for w in desired.containers.values() if w.spec is None and commit and w.revision == commit)
-    return min(unread, default="")
-
-
-def _document_uid(view: View, name: str) -> str:
-    installed = view.machine(name).installed
-    return installed.document.uid if installed and installed.document else ""
-
-
-def _renamed_away(ctx: Context) -> set[str]:
-    """Old names whose data still has to move to the new name: that lane, not a removal, deals with them."""
-    by_name = ctx.view.by_name
-    specs = [w.spec for w in ctx.desired.containers.values() if w.spec and w.name not in by_name]
-    going = [spec for spec in specs if not (ctx.trusted and not spec.paused and expired(spec, ctx.now))]
-    return {spec.renamed_from for spec in going if spec.renamed_from and spec.renamed_from in by_name}
-
-
-def _ask_removal(ctx: Context, name: str, owner: str, commit: str, lane: Lane) -> Ask | None:
-    """Why one removal by itself waits for an approval, if it does."""
-    dataset = ctx.view.live_uids.get(lane.uid)
-    size = dataset.used if dataset else 0
-    if not commit:
-        said = f"{name} is here, and no commit that voxnix has seen asked for its removal"
-        return Ask("remove what no commit removed", (lane,), said, ("",), admin=True, bytes=size)
-    if name in ctx.desired.paused_when_removed:
-        said = f"{name} was paused when its spec was removed"
-        return Ask("remove though paused", (lane,), said, (commit,), owner=owner, bytes=size)
-    if commit in ctx.desired.delegated:
-        said = f"a delegate asks for the removal of {name}"
-        return Ask("remove for a delegate", (lane,), said, (commit,), owner=owner, bytes=size)
-    return None
-
-
 def _approvals(ctx: Context, got: _Gathered) -> None:
     for ask in got.asks:
         lanes, hold = settle(ask, ctx.desired.decisions, ctx.now)
@@ -258,7 +175,7 @@ def _bulk(ctx: Context, got: _Gathered) -> None:
     view = ctx.view
     running = under_way(view.memory)
     new = [lane for lane in got.lanes if lane.destroys and lane.uid not in running]
-    documents = {_document_uid(view, name) for name in view.machines if view.ours(name)} - {""}
+    documents = {document_uid(view, name) for name in view.machines if view.ours(name)} - {""}
     why = too_many(new, view.memory, frozenset(set(view.live_uids) | documents), ctx.now)
     if not why:
         return

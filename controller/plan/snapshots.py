@@ -15,23 +15,27 @@ CAUSE = Cause(CauseKind.ROUTINE, "snapshots")
 
 
 def routine(view: View, draft: Draft, site: Site, now: datetime) -> None:
-    """Snapshots by a trusted clock, and pruning: the newest dailies stay, all others as long as trash does."""
-    data = site.ground.data
-    if not site.in_place or data is None:
+    """Snapshots by a trusted clock, and pruning: the newest dailies stay, all others as long as trash does.
+
+    The data is at `site.path` by now, wherever it came from. What was cloned has no snapshots of its own yet.
+    """
+    data, child = site.ground.data, site.ground.child
+    if data is None or site.ground.cloned:
         return
-    daily(view, draft, data, now)
-    for dataset in (data, site.ground.child):
+    if not any(isinstance(step.action, Snapshot) for step in draft.steps):
+        daily(view, draft, data, site.path, now)
+    for dataset, path in ((data, site.path), (child, f"{site.path}/workspace")):
         for label in _prunable(view, dataset, now) if dataset else ():
-            draft.add(DropSnapshot(dataset.name if dataset else "", label), "no undo needs it any more", CAUSE)
+            draft.add(DropSnapshot(path, label), "no undo needs it any more", CAUSE)
 
 
-def daily(view: View, draft: Draft, data: Dataset, now: datetime) -> None:
-    """A snapshot, if the last one is too old; one of a time to come does not count."""
+def daily(view: View, draft: Draft, data: Dataset, path: str, now: datetime) -> None:
+    """A snapshot of the data at `path`, if the last one is too old; one of a time to come does not count."""
     taken = [found[0] for label in data.snapshots if (found := snapshot_time(label))]
     made = moment(data.marks.get("created", ""))
     last = max((at for at in (*taken, made) if at and at <= now), default=None)
     if last is None or now - last >= view.policy.snapshot_every:
-        draft.add(Snapshot(data.name, snapshot_label(now, "daily")), "the last snapshot is a day old", CAUSE)
+        draft.add(Snapshot(path, snapshot_label(now, "daily")), "the last snapshot is a day old", CAUSE)
 
 
 def _prunable(view: View, dataset: Dataset, now: datetime) -> list[str]:

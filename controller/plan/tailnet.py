@@ -57,5 +57,5 @@ def off_tailnet(view: View, draft: Draft, wanted: Wanted, site: Site) -> None:
         draft.add(LogOut(wanted.name), why)
     for action, reason in leave_tailnet(view, wanted.name, draft.uid, site.path, node, why):
         draft.add(action, reason)
-    draft.add(Mark(site.path, "node", ""), why)
     draft.add(Mark(site.path, "tailnet", ""), why)
+    draft.add(Mark(site.path, "node", ""), why)

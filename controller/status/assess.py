@@ -158,13 +158,13 @@ def _explained(found: tuple[Condition, ...], case: _Case) -> tuple[Condition, ..
     return tuple(told[c.type] for c in found)
 
 
-def _dated(condition: Condition, old: ContainerStatus | None, revision: str, now: datetime) -> Condition:
+def _dated(told: Condition, old: ContainerStatus | None, revision: str, now: datetime) -> Condition:
     """Keep the moment since when a condition has been as it is."""
-    c = condition
+    since: datetime | None = now
     for before in old.conditions if old else ():
-        if before.type is c.type and before.status is c.status and before.reason is c.reason:
-            return Condition(c.type, c.status, c.reason, c.message, c.hint, before.since, revision)
-    return Condition(c.type, c.status, c.reason, c.message, c.hint, now, revision)
+        if before.type is told.type and before.status is told.status and before.reason is told.reason:
+            since = before.since
+    return Condition(told.type, told.status, told.reason, told.message, told.hint, since, revision)
 
 
 def _phase(case: _Case, told: tuple[Condition, ...]) -> Phase:
