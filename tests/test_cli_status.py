@@ -8,6 +8,7 @@ import click
 import pytest
 
 from controller.cli import render_status
+from controller.cli.app import _hoisted
 from controller.plan.memory import Suspension
 from controller.store import Event, Store
 from tests.cli import Shell, condition, container, document, hold, piece
@@ -204,3 +205,11 @@ def test_events_before_anything_happened(shell):
 
 def test_watch_does_not_go_with_json(shell):
     assert shell.run("--json", "status", "--watch").code == 1
+
+
+def test_common_options_may_stand_anywhere():
+
+    assert _hoisted(["status", "dev", "--json"]) == ["--json", "status", "dev"]
+    assert _hoisted(["plan", "--host", "sim:/x", "--state=/y"]) == ["--host", "sim:/x", "--state=/y", "plan"]
+    assert _hoisted(["--json", "enter", "dev", "ls", "--json"]) == ["--json", "enter", "dev", "ls", "--json"]
+    assert _hoisted(["logs", "--", "--json"]) == ["logs", "--", "--json"]

@@ -46,6 +46,12 @@ COMMANDS = {
 """Every command: the module that has it, and what it is for."""
 
 
+COMMON = {"--state": True, "--host": True, "--config": True, "--json": False}
+"""The options that every command takes, and whether a value follows."""
+PASSING_ON = ("enter", "sim")
+"""Commands that hand words on to others."""
+
+
 class Voxnix(click.Group):
     """The group of all commands; a command's module is loaded when it is called."""
 
@@ -89,7 +95,10 @@ class Voxnix(click.Group):
 @click.version_option(package_name="voxnix", prog_name="voxnix")
 @click.pass_context
 def cli(ctx: click.Context, state: str | None, host: str | None, config: str | None, as_json: bool) -> None:
-    """Dev containers on your own NixOS box, converged from a git repository."""
+    """Dev containers on your own NixOS box, converged from a git repository.
+
+    The options below may stand before or after the command.
+    """
     ctx.obj = Session({"state": state, "host": host, "config": config}, as_json)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
@@ -97,7 +106,7 @@ def cli(ctx: click.Context, state: str | None, host: str | None, config: str | N
 
 def main(args: Sequence[str] | None = None, **extra: Any) -> int:
     """Run one command; its exit code. Usage errors are 1 like all other mistakes: `plan` says something else by 2."""
-    words = list(sys.argv[1:] if args is None else args)
+    words = _hoisted(sys.argv[1:] if args is None else args)
     as_json = "--json" in words
     extra |= {"prog_name": "voxnix", "standalone_mode": False}
     try:
@@ -117,6 +126,28 @@ def main(args: Sequence[str] | None = None, **extra: Any) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(BadInput(f"{where}{error.strerror or error}"), as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _hoisted(args: Sequence[str]) -> list[str]:
+    """The common options first, wherever they stood: `voxnix status --json` is what people type.
+
+    What follows `--`, and the words that `enter` and `sim` pass on, are left as they are.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        if word == "--" or (word in PASSING_ON and not rest):
+            return [*front, *rest, word, *words]
+        name, has_value, _ = word.partition("=")
+        if name not in COMMON:
+            rest.append(word)
+            continue
+        front.append(word)
+        if COMMON[name] and not has_value and words:
+            front.append(words.pop(0))
+    return [*front, *rest]
 
 
 def _failed(error: VoxnixError, *, as_json: bool) -> int:
