@@ -178,6 +178,8 @@ def _settled(world: World, rows: Iterable[sqlite3.Row]) -> list[Unit]:
             save(world, settled)
             for line in lines:
                 world.log(unit.name, line)
+            if settled.active == "active":
+                world.log(unit.name, "Reached target multi-user.target - Multi-User System.", inside=True)
             current[unit.name] = settled
     return [current.get(unit.name, unit) for unit in units]
 
