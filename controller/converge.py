@@ -141,7 +141,7 @@ class Converger:
 
     def _ended(self, lane: Lane, task: asyncio.Task[bool]) -> None:
         """Whatever became of a lane, even one that was cancelled before it began, it does not run any more."""
-        self._results[lane.key] = not task.cancelled() and task.result()
+        self._results[lane.key] = not task.cancelled() and task.exception() is None and task.result()
         del self._running[lane.key]
         self.tell(Progress(Moment.LANE_DONE, lane))
 

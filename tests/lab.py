@@ -58,15 +58,15 @@ def approved(world: World, made: Plan) -> World:
 
 
 def settled(world: World, *, approve: bool = False) -> tuple[World, Plan]:
-    """The world after passes until nothing is left to do."""
+    """The world after passes until nothing is left to do or to learn."""
     for _ in range(PASSES):
         made = planned(world)
         if approve and made.holds:
             world = approved(world, made)
             made = planned(world)
-        if not made.lanes and not (approve and made.holds):
-            return world, made
         world = passed(world, made)
+        if planned(world) == made and not made.lanes and not (approve and made.holds):
+            return world, made
     raise AssertionError(f"not quiet after {PASSES} passes: {steps_of(planned(world))}")
 
 

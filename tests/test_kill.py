@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from controller.plan import actions
+from controller.plan.model import Reason
 from tests.box import Box, FakeClock
 from tests.chaos import scenario
 from tests.chaos.killing import Case, CountingHost, Start, cases, finish, settle, side_by_side, strike
@@ -95,8 +96,16 @@ def travel(scratch: Path) -> tuple[list[Leg], set[str]]:
         commands = len(counted.words)
         counted.close()
         expected = run(finish(box), passing)
+        assert not unwell(expected), (step.name, unwell(expected))
         legs.append(Leg(step.name, start, expected, found, commands, step.loose))
     return legs, acted
+
+
+def unwell(expected: dict[str, Any]) -> list[Any]:
+    """What is not at rest in a portrait of an appliance to which nothing happened."""
+    plan = expected["plan"]
+    waits = [wait for wait in plan["waits"] if wait[1] in (Reason.BACKING_OFF, Reason.BLOCKED)]
+    return [*plan["lanes"], *plan["holds"], *plan["stale"], *waits]
 
 
 def report(legs: list[Leg], killed: Counter[str], survived: Counter[str], seconds: float) -> None:

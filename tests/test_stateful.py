@@ -50,8 +50,6 @@ WAITS = SETTLED | {
 }
 """Why something may still wait after a quiet hour."""
 ALIEN = "tank/users/alice/containers/theirs"
-NOW = st.sampled_from((True, True, False))
-"""Whether the controller looks at once."""
 PLACES = ("home", "root", "var-lib", "workspace")
 
 
@@ -76,16 +74,25 @@ def specs(draw: Any) -> dict[str, Any]:
     return spec
 
 
-faults = st.builds(
-    Fault,
-    match=st.sampled_from(
-        ("", "", "zfs", "systemctl", "machinectl", "http", "tailscale", "nix-build", "extra-container")
-    ),
-    nth=st.integers(1, 60),
-    mode=st.sampled_from(("fail", "hang", "garble", "die-before", "die-during", "die-after")),
-    times=st.sampled_from((1, 1, 3)),
-    step=st.integers(1, 3),
+DRIFT = ("stop", "kill", "crash", "destroy", "half", "unmount")
+MODES = ("fail", "hang", "garble", "die-before", "die-during", "die-after")
+CHANGES = (
+    *("zfs create", "zfs set", "zfs rename", "zfs snapshot", "zfs (un)?mount", "zfs (clone|promote|inherit)"),
+    *("systemctl (start|stop)", "extra-container", "nix-build", "http (POST|DELETE)", "tailscale (up|logout|status)"),
 )
+faults = st.one_of(
+    st.builds(Fault, nth=st.integers(1, 60), mode=st.sampled_from(MODES)),
+    st.builds(
+        Fault,
+        match=st.sampled_from(CHANGES),
+        nth=st.integers(1, 3),
+        mode=st.sampled_from(MODES),
+        times=st.sampled_from((1, 1, 3)),
+        step=st.integers(1, 2),
+    ),
+)
+NOW = st.one_of(st.just(False), st.just(True), faults)
+"""Whether the controller looks at once, and what it then meets with."""
 
 
 @cache
@@ -133,20 +140,20 @@ class Appliance(RuleBasedStateMachine):
     # People who commit
 
     @rule(name=st.sampled_from((*NAMES, "alien")), spec=specs(), now=NOW)
-    def want(self, name: str, spec: dict[str, Any], now: bool) -> None:
+    def want(self, name: str, spec: dict[str, Any], now: bool | Fault) -> None:
         self._commit({name: spec})
         self._then(now)
 
     @precondition(lambda self: any(self.specs.values()))
     @rule(data=st.data(), spec=specs(), now=NOW)
-    def edit(self, data: st.DataObject, spec: dict[str, Any], now: bool) -> None:
+    def edit(self, data: st.DataObject, spec: dict[str, Any], now: bool | Fault) -> None:
         name = data.draw(st.sampled_from(sorted(name for name, found in self.specs.items() if found)))
         self._commit({name: {**(self.specs[name] or {}), **{key: spec[key] for key in spec if key != "owner"}}})
         self._then(now)
 
     @precondition(lambda self: any(self.specs.values()))
     @rule(data=st.data(), now=NOW)
-    def drop(self, data: st.DataObject, now: bool) -> None:
+    def drop(self, data: st.DataObject, now: bool | Fault) -> None:
         names = sorted(name for name, found in self.specs.items() if found)
         gone = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
         self._commit(dict.fromkeys(gone))
@@ -154,7 +161,7 @@ class Appliance(RuleBasedStateMachine):
 
     @precondition(lambda self: any(self.specs.values()))
     @rule(data=st.data(), new=st.sampled_from(NAMES), now=NOW)
-    def rename(self, data: st.DataObject, new: str, now: bool) -> None:
+    def rename(self, data: st.DataObject, new: str, now: bool | Fault) -> None:
         old = data.draw(st.sampled_from(sorted(name for name, found in self.specs.items() if found)))
         if old not in (new, "alien") and not self.specs.get(new):
             self._commit({old: None, new: {**(self.specs[old] or {}), "renamed_from": old}})
@@ -180,7 +187,7 @@ class Appliance(RuleBasedStateMachine):
 
     @precondition(lambda self: self.plan and self.plan.holds)
     @rule(data=st.data(), now=NOW)
-    def approve(self, data: st.DataObject, now: bool) -> None:
+    def approve(self, data: st.DataObject, now: bool | Fault) -> None:
         assert self.plan
         hold = data.draw(st.sampled_from(self.plan.holds))
         for lane in hold.lanes:
@@ -200,7 +207,7 @@ class Appliance(RuleBasedStateMachine):
         self.box.commit({}, "restart", Voxnix_Restart=data.draw(st.sampled_from((*self._uids(), "0" * 16))))
 
     @rule(data=st.data(), now=NOW)
-    def roll_back(self, data: st.DataObject, now: bool) -> None:
+    def roll_back(self, data: st.DataObject, now: bool | Fault) -> None:
         tree = Disk(self.host.world).tree()
         live = [each for name, each in tree.datasets.items() if _is_live(name) and each.snapshots and _uid(each)]
         if live:
@@ -210,13 +217,13 @@ class Appliance(RuleBasedStateMachine):
             self._then(now)
 
     @rule(data=st.data(), to=st.sampled_from((*NAMES, "", "", "")), now=NOW)
-    def restore(self, data: st.DataObject, to: str, now: bool) -> None:
+    def restore(self, data: st.DataObject, to: str, now: bool | Fault) -> None:
         piece = data.draw(st.sampled_from((*self._pieces(), "nothing-1-2")))
         self.box.commit({}, "restore", Voxnix_Restore=f"{piece} as {to}" if to else piece)
         self._then(now)
 
     @rule(data=st.data(), now=NOW)
-    def purge(self, data: st.DataObject, now: bool) -> None:
+    def purge(self, data: st.DataObject, now: bool | Fault) -> None:
         self.box.commit({}, "purge", Voxnix_Purge=data.draw(st.sampled_from((*self._pieces(), "0" * 16))))
         self._then(now)
 
@@ -239,8 +246,8 @@ class Appliance(RuleBasedStateMachine):
 
     # Accidents and others
 
-    @rule(name=st.sampled_from(NAMES), act=st.sampled_from(("stop", "kill", "crash", "destroy", "half", "unmount")))
-    def drift(self, name: str, act: str) -> None:
+    @rule(name=st.sampled_from(NAMES), act=st.sampled_from(DRIFT), now=NOW)
+    def drift(self, name: str, act: str, now: bool | Fault) -> None:
         unit = f"container@{name}.service"
         if act in ("stop", "unmount"):
             self._outside("systemctl", "stop", unit)
@@ -256,6 +263,7 @@ class Appliance(RuleBasedStateMachine):
             for dataset in self._live(name):
                 self._outside("zfs", "unmount", f"{dataset}/workspace")
                 self._outside("zfs", "unmount", dataset)
+        self._then(now)
 
     @rule(name=st.sampled_from(NAMES), child=st.booleans())
     def destroy_by_hand(self, name: str, child: bool) -> None:
@@ -278,10 +286,6 @@ class Appliance(RuleBasedStateMachine):
     def tailnet(self, up: bool) -> None:
         self.host.configure(tailnet_up=up)
 
-    @rule(fault=faults)
-    def trouble(self, fault: Fault) -> None:
-        self.host.faults.add(fault)
-
     @rule(boots=st.sampled_from((0.0, "crash", "hang")), name=st.sampled_from(NAMES))
     def boots(self, boots: float | str, name: str) -> None:
         self.host.configure(boots={name: boots})
@@ -293,7 +297,7 @@ class Appliance(RuleBasedStateMachine):
         self.host.reboot()
 
     @rule(hours=st.sampled_from((0.1, 1, 9, 30, 24 * 8, 24 * 31)), now=NOW)
-    def time_passes(self, hours: float, now: bool) -> None:
+    def time_passes(self, hours: float, now: bool | Fault) -> None:
         self.clock.pass_(timedelta(hours=hours))
         self._then(now)
 
@@ -391,7 +395,8 @@ class Appliance(RuleBasedStateMachine):
             assert (child.mounted, child.refquota) == (True, spec.workspace.quota)
         document = machine.installed.document
         assert (document.uid, document.digest) == (data.marks["uid"], wanted.digest)
-        assert machine.state == look.plan.power[name], machine
+        down = machine.state in ("stopped", "failed")
+        assert down if look.plan.power[name] == "stopped" else machine.state == "running", machine
         if machine.state == "running":
             unit, limits = machine.unit, spec.resources
             assert (unit.memory_max, unit.cpu_quota, unit.tasks_max) == (limits.memory, limits.cpus, limits.tasks)
@@ -401,7 +406,9 @@ class Appliance(RuleBasedStateMachine):
             else:
                 assert "node" not in data.marks
 
-    def _then(self, now: bool) -> None:
+    def _then(self, now: bool | Fault) -> None:
+        if isinstance(now, Fault):
+            self.host.faults.add(now)
         if now:
             self._apply()
 

@@ -163,7 +163,9 @@ def _absent(view: View, wanted: Wanted, spec: ContainerSpec, desired: Desired, n
     asked = restore_for(view, wanted.name, spec.owner, desired, now)
     if asked:
         piece, decision = asked
-        return InTrash(piece, _uid_for(view, piece, wanted.name, decision.commit), decision.commit)
+        gave_way = [t.uid for t in view.trash if t.decision == decision.commit and t.uid not in view.live_uids]
+        uid = gave_way[0] if gave_way else _uid_for(view, piece, wanted.name, decision.commit)
+        return InTrash(piece, uid, decision.commit)
     uid = known_uid(view, wanted.name)
     mine = [t for t in view.trash if uid and t.uid == uid]
     for piece in reversed(mine):

@@ -7,7 +7,7 @@ place, after everything has been decided and before anything is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.observed import Known, NotConfigured, Observed, Source, Unknown
 from controller.plan.actions import (
@@ -46,6 +46,10 @@ from controller.spec.state import Desired, Wanted
 
 PLACES = CreateDataset | ToTrash | FromTrash | MoveDataset | CloneBack
 """Actions that put a dataset below users or trash."""
+
+
+LONGEST = timedelta(minutes=15)
+"""The longest that a failed lane waits; a wait that would end later was noted before the clock went back."""
 
 
 @dataclass(slots=True)
@@ -223,7 +227,8 @@ def _backoff(ctx: Context, got: _Gathered) -> None:
             and failure.revision == lane.revision
             and (not lane.roll_out or failure.roll_out == lane.roll_out)
         )
-        if failure is None or not same or failure.next_at <= ctx.now:
+        waits = failure is not None and ctx.now < failure.next_at <= ctx.now + LONGEST
+        if failure is None or not same or not waits:
             ready.append(lane)
             continue
         reason = Reason.BLOCKED if failure.blocked else Reason.BACKING_OFF

@@ -14,7 +14,7 @@ from controller.spec.model import ContainerSpec, Schedule
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """`running`: what should be; None: the clock cannot be trusted, so it stays as it is.
+    """`running`: what should be; None: the clock cannot be trusted to follow the schedule, so it stays as it was.
 
     `next` is when the clock alone changes it.
     """
@@ -37,7 +37,7 @@ def wanted_power(
     if schedule is None or spec.power == "stopped":
         return by_spec
     if not trusted:
-        return Power(None, Cause(CauseKind.SCHEDULE, "clock not trusted"))
+        return Power(None, by_spec.cause)
     events = {
         "start": _before(schedule.start, schedule, now),
         "stop": _before(schedule.stop, schedule, now),

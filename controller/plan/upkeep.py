@@ -45,11 +45,13 @@ def upkeep(  # noqa: PLR0913 - the whole case, each part of which is used
     install: bool,
 ) -> None:
     """Add all steps that bring a container's system and state to what its spec says."""
-    was_up = site.up or any(isinstance(step.action, Stop) for step in draft.steps)
+    entry = view.memory.inventory.get(draft.uid)
+    stopped_here = any(isinstance(step.action, Stop) for step in draft.steps)
+    ran = site.up or stopped_here or bool(entry and entry.power == "running")
     _quotas(draft, spec, site, now)
     if install:
         _system(view, draft, wanted, spec, site, now)
-    running = was_up if power.running is None else power.running
+    running = ran if power.running is None else power.running
     if running:
         started = _run(view, draft, wanted, spec, site, power)
         if started or (site.up and site.machine.state is MachineState.RUNNING):
