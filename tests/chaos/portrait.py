@@ -144,10 +144,10 @@ def devices(box: Box) -> list[Any]:
 def _memory(look: Look) -> Json:
     memory = look.memory
     return {
-        "inventory": {
-            uid: [entry.name, entry.owner, entry.system, bool(entry.node_id), entry.power, bool(entry.removing)]
+        "inventory": sorted(
+            [entry.name, entry.owner, entry.system, bool(entry.node_id), entry.power, bool(entry.removing), uid]
             for uid, entry in memory.inventory.items()
-        },
+        ),
         "debts": sorted(debt.name for debt in memory.debts.values()),
         "decided": sorted(memory.decided),
         "destroys": sorted(memory.destroys),

@@ -74,6 +74,7 @@ def run(main: Coroutine[Any, Any, T], passing: Callable[[float], None] = lambda 
 async def _hang_up() -> None:
     """Close what connections are left, as the kernel does when a process ends."""
     loop = asyncio.get_running_loop()
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    await asyncio.sleep(0)
+    for _ in range(5):
+        for transport in list(loop._transports.values()):
+            transport.abort()
+        await asyncio.sleep(0)
