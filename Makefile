@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-export PYTHONWARNINGS ?= default
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
