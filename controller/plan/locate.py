@@ -85,7 +85,7 @@ def locate(view: View, wanted: Wanted, spec: ContainerSpec, desired: Desired, no
         if len(others) > 1:
             return Occupied("several datasets of that name: " + ", ".join(d.name for d in others))
         return Elsewhere(others[0], renamed=False)
-    if spec.renamed_from and (old := _renamed(view, spec, spec.renamed_from, desired)):
+    if spec.renamed_from and (old := _renamed(view, wanted.name, spec, spec.renamed_from, desired)):
         return old
     return _absent(view, wanted, spec, desired, now)
 
@@ -146,9 +146,10 @@ def _alone(view: View, dataset: Dataset) -> Place:
     return Live(dataset)
 
 
-def _renamed(view: View, spec: ContainerSpec, old: str, desired: Desired) -> Place | None:
+def _renamed(view: View, name: str, spec: ContainerSpec, old: str, desired: Desired) -> Place | None:
+    """The live data of a former name; none for a container that has had data under its present name since."""
     dataset = view.live.get(view.policy.dataset(spec.owner, old))
-    if dataset is None:
+    if dataset is None or known_uid(view, name) not in ("", dataset.marks["uid"]):
         return None
     if old in desired.containers:
         return Occupied(f"{old}, its former name, is still a container of its own")
