@@ -18,7 +18,11 @@ BEGAN = time.monotonic()
 
 
 def main() -> int:
-    """All rows, in an order that leaves the machine to what is sensitive, and idles beside what is not."""
+    """All rows, in an order that leaves the machine to what is sensitive, and idles beside what is not.
+
+    The table says which goals are missed; with `--strict` that is also the exit code. On a machine that has other
+    work, a time says more about the machine.
+    """
     logging.disable(logging.WARNING)
     with (
         tempfile.TemporaryDirectory(prefix="voxnix-bench-") as disk,
@@ -27,7 +31,7 @@ def main() -> int:
         rows, notes = _measured(Path(disk), Path(memory))
     title = f"voxnix on {_machine()}; {time.monotonic() - BEGAN:.0f} s, load {os.getloadavg()[0]:.1f}"
     print(render(title, rows, notes))
-    return 0 if all(row.met for row in rows) else 1
+    return 0 if all(row.met for row in rows) or "--strict" not in sys.argv[1:] else 1
 
 
 def _measured(disk: Path, memory: Path) -> tuple[list[Row], list[str]]:
