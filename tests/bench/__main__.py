@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure everything, print the table. Exit code 1 if a goal is missed."""
+"""`python -m tests.bench`: measure everything, print the table. With `--strict`, exit code 1 if a goal is missed."""
 
 from __future__ import annotations
 
