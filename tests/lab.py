@@ -21,7 +21,7 @@ from controller.plan.planner import plan
 from controller.plan.view import View
 from controller.spec.state import Decision, DecisionKind, Desired
 from tests.model import Host
-from tests.worlds import World
+from tests.world import World
 
 EXAMPLES = int(os.environ.get("VOXNIX_LAW_EXAMPLES", "0"))
 law = settings(

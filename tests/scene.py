@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from controller.errors import Problem
@@ -25,17 +25,13 @@ from controller.observed import (
     Unknown,
 )
 from controller.plan.memory import Adoption, Backoff, Debt, Entry, Memory, Suspension
-from controller.plan.model import Policy
 from controller.plan.tailnet import tailnet_mark
 from controller.plan.view import stamp
 from controller.spec.model import ContainerSpec, Tenant
 from controller.spec.state import Decision, DecisionKind, Desired, Wanted
-from tests.worlds import World
+from tests.world import GIB, NOW, POLICY, World
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-POLICY = Policy(appliance="app1", host="here", tag="tag:vox")
 FRESH = "voxnix-20261123T000000Z-daily"
-GIB = 2**30
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 KINDS = {
     "approve": DecisionKind.APPROVE,

@@ -25,7 +25,8 @@ from tests.lab import (
     steps_of,
     tokens,
 )
-from tests.worlds import POLICY, World, worlds
+from tests.world import POLICY, World
+from tests.worlds import worlds
 
 
 @law

@@ -20,7 +20,7 @@ from controller.plan.planner import plan
 from controller.spec.state import Decision, DecisionKind
 from tests.lab import apply
 from tests.scene import Scene, span
-from tests.worlds import World
+from tests.world import World
 
 CASES = Path(__file__).parent / "cases" / "plan"
 

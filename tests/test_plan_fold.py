@@ -8,7 +8,8 @@ from controller.observed import Known
 from controller.plan.fold import CALM, Learned, learn
 from controller.plan.planner import plan
 from controller.plan.view import View
-from tests.scene import NOW, Scene
+from tests.scene import Scene
+from tests.world import NOW
 
 
 def learned(**case: object) -> Learned:

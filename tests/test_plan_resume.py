@@ -22,7 +22,8 @@ from tests.lab import (
     settled,
     tokens,
 )
-from tests.worlds import POLICY, World, worlds
+from tests.world import POLICY, World
+from tests.worlds import worlds
 
 ORDER = (a.RecordNode, a.LogOut, a.Stop, a.DeleteDevice, a.NoteDebt, a.RemoveSystem, a.ClearFailed, a.Snapshot)
 RANK = {kind: rank for rank, kind in enumerate((*ORDER, a.ToTrash))}

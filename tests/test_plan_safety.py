@@ -14,7 +14,8 @@ from controller.plan.planner import plan
 from controller.spec.state import DecisionKind, Desired
 from tests.lab import actions, approved, datasets, law, passed, planned
 from tests.scene import Scene
-from tests.worlds import NOW, POLICY, World, worlds
+from tests.world import NOW, POLICY, World
+from tests.worlds import worlds
 
 
 @law

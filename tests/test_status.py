@@ -25,8 +25,9 @@ from controller.status import (
     assess,
 )
 from tests.lab import law
-from tests.scene import NOW, Scene, span
-from tests.worlds import World, worlds
+from tests.scene import Scene, span
+from tests.world import NOW, World
+from tests.worlds import worlds
 
 
 def told(world: World, previous: dict[str, ContainerStatus] | None = None) -> dict[str, ContainerStatus]:

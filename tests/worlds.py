@@ -6,11 +6,9 @@ agree only sometimes. Small pools of names, owners and uids make them meet.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -29,20 +27,14 @@ from controller.observed import (
     Unknown,
 )
 from controller.plan.memory import Adoption, Backoff, Debt, Entry, Memory, Suspension
-from controller.plan.model import Policy
 from controller.plan.view import stamp
-from controller.spec.model import ContainerSpec, Resources, Schedule, TailnetSpec, Tenant, Workspace
+from controller.spec.model import ContainerSpec, Tenant
 from controller.spec.state import Decision, DecisionKind, Desired, Wanted
+from tests.any_spec import Draw, T, digests, seldom, short, specs
+from tests.world import GIB, NOW, POLICY, World
 
-T = TypeVar("T")
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-POLICY = Policy(appliance="app1", host="here", tag="tag:vox")
 NAMES = ("db", "dev", "lab", "web")
 OLD = "old"
-OWNERS = ("alice", "bob")
-GIB = 2**30
 LABELS = tuple(
     f"voxnix-{stamp(NOW - timedelta(days=days, minutes=1))}-{why}"
     for days, why in ((40, "system"), (20, "system"), (9, "daily"), (8, "daily"), (3, "destroy"), (0, "daily"))
@@ -50,61 +42,9 @@ LABELS = tuple(
 PROBLEM = Problem("state/x.yaml", 1, 1, "it has a mistake")
 
 
-@dataclass(frozen=True)
-class World:
-    """All that one pass is given."""
-
-    desired: Desired
-    observed: Observed
-    memory: Memory
-    now: datetime = NOW
-    policy: Policy = POLICY
-
-
-def short(*parts: object) -> str:
-    """A digest, short enough to read in a failure."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
 def uid_of(name: str, twin: int = 0) -> str:
     """The uid that a container of this name has in these worlds."""
     return short("uid", name, twin) * 2
-
-
-def digests(spec: ContainerSpec, library: str) -> tuple[str, str]:
-    """System digest, and digest of what the spec itself asks for."""
-    own = short(spec.name, spec.owner, spec.modules, sorted(spec.env.items()))
-    return short(own, library), own
-
-
-@st.composite
-def specs(draw: Draw, name: str, *, calm: bool = False) -> ContainerSpec:
-    """Any valid spec; a `calm` one has no pause, expiry, schedule or other host."""
-    rare = (lambda value, other: other) if calm else (lambda value, other: draw(seldom(value, other)))
-    schedule = Schedule(start="0 8 * * *", stop=draw(st.sampled_from((None, "0 10 * * *", "0 20 * * *"))))
-    expires = NOW + timedelta(hours=draw(st.sampled_from((-30, -1, 5))))
-    return ContainerSpec(
-        name=name,
-        owner=draw(st.sampled_from(OWNERS)),
-        modules=tuple(draw(st.lists(st.sampled_from(("git", "tailscale", "workspace")), unique=True).map(sorted))),
-        power=draw(st.sampled_from(("running", "running", "stopped"))),
-        workspace=Workspace(
-            quota=draw(st.sampled_from((1, 5))) * GIB, restore=draw(st.sampled_from(("latest", "never")))
-        ),
-        tailnet=TailnetSpec(hostname=rare("host-" + name, None), ssh=rare(False, True), tags=rare(("tag:lab",), ())),
-        resources=Resources(memory=draw(st.sampled_from((1, 2))) * GIB),
-        secrets=rare(("token",), ()),
-        schedule=rare(schedule, None),
-        expires=rare(expires, None),
-        paused=rare(True, False),
-        host=rare("there", draw(st.sampled_from((None, "here")))),
-        renamed_from=None,
-    )
-
-
-def seldom(value: T, other: T) -> st.SearchStrategy[T]:
-    """`value` in one case of eight."""
-    return st.sampled_from((other,) * 7 + (value,))
 
 
 @st.composite

@@ -92,7 +92,7 @@ def _dataset(disk: Disk, tree: Tree, dataset: Dataset) -> Json:
     others = {str(disk.place(each)) for each in tree.datasets.values() if each.mounted and each is not dataset}
     shots = {(shot.name, json.dumps(_tree(disk.snapshots / str(shot.number)))) for shot in dataset.snapshots}
     return {
-        "local": dict(sorted(dataset.local.items())),
+        "local": {key: value for key, value in sorted(dataset.local.items()) if not _spent(dataset.name, key)},
         "mounted": dataset.mounted,
         "mountpoint": dataset.mountpoint,
         "origin": tree.origin(dataset),
@@ -139,6 +139,15 @@ def devices(box: Box) -> list[Any]:
         ]
         for row in rows
     ]
+
+
+def _spent(dataset: str, key: str) -> bool:
+    """Tailnet settings mean nothing in the trash: what comes back enrols anew.
+
+    They are there if the fresh controller, for whom git was still locked by the killed one's, first kept to the
+    revision before.
+    """
+    return dataset.startswith("tank/trash/") and key == "voxnix:tailnet"
 
 
 def _memory(look: Look) -> Json:

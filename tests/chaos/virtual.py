@@ -65,16 +65,4 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run(main: Coroutine[Any, Any, T], passing: Callable[[float], None] = lambda _: None) -> T:
     """`asyncio.run` on virtual time."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(passing)) as runner:
-        try:
-            return runner.run(main)
-        finally:
-            runner.run(_hang_up())
-
-
-async def _hang_up() -> None:
-    """Close what connections are left, as the kernel does when a process ends."""
-    loop = asyncio.get_running_loop()
-    for _ in range(5):
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        await asyncio.sleep(0)
+        return runner.run(main)

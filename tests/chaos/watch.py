@@ -15,6 +15,7 @@ from controller.host.sim import SimHost
 from controller.host.sim.command import Answer
 from controller.host.sim.tools import mutates
 from controller.host.sim.zfs_data import Disk
+from controller.host.sim.zfs_tree import Dataset
 from controller.plan.view import moment
 from tests.box import Killed
 
@@ -98,6 +99,22 @@ class WatchedHost(SimHost):
         for name, dataset in tree.datasets.items():
             yield from ((name, token) for token in _tokens(disk.place(dataset), places))
 
+    def live(self, name: str) -> list[str]:
+        """The datasets of ours of a container's name, whoever owns it."""
+        found = Disk(self.world).tree().datasets.items()
+        return [path for path, each in found if path.endswith(f"/containers/{name}") and uid_of(each)]
+
+    def uids(self) -> tuple[str, ...]:
+        """The uids of all live containers."""
+        found = Disk(self.world).tree().datasets.items()
+        return tuple(sorted(uid_of(each) for path, each in found if is_live(path) and uid_of(each)))
+
+    def pieces(self) -> tuple[str, ...]:
+        """The ids of all trash of ours."""
+        found = Disk(self.world).tree().datasets.items()
+        ours = [path for path, each in found if re.fullmatch(r"tank/trash/[^/]+", path) and uid_of(each)]
+        return tuple(sorted(path.rsplit("/", 1)[1] for path in ours))
+
     def _crime(self, what: str) -> None:
         self.crimes.append(what)
         raise AssertionError(what)
@@ -115,6 +132,16 @@ class _Watched:
             return await effect(interrupt)
 
         return await self._passage.through(watched)
+
+
+def uid_of(dataset: Dataset) -> str:
+    """The uid that a dataset is marked with; empty for one that is not ours."""
+    return dataset.local.get("voxnix:uid", "")
+
+
+def is_live(path: str) -> bool:
+    """Whether a dataset is where a container's would be."""
+    return path.startswith("tank/users/") and path.count("/") == 4 and "/containers/" in path
 
 
 def _tokens(folder: Path, others: set[str]) -> Iterator[str]:
