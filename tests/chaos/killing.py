@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -187,6 +188,18 @@ def converge(box: Box) -> None:
     run(settle(box), lambda seconds: box.clock.pass_(timedelta(seconds=seconds)))
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what a killed controller leaves behind, such as a git that still holds its locks."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def _await_orphans() -> None:
+    """Until all of it has ended: a service manager ends a service's whole group before it starts it again."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
 def strike(
     start: Start, case: Case, place: Path, expected: dict[str, Any], *, loose: bool = False
 ) -> tuple[str, list[str]]:
@@ -197,7 +210,9 @@ def strike(
     box = start.copy(place)
     box.host.faults.add(case.fault)
     box.host.close()
+    _adopt_orphans()
     status = process(lambda: converge(start.box(place)))
+    _await_orphans()
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     if not killed and status:
         return "missed", [f"the controller ended with status {status}"]
