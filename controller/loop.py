@@ -8,41 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import random
 import secrets
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from controller.converge import Act, Converger, Moment, Progress
 from controller.desired import Desires, Reading
-from controller.errors import Blocked, VoxnixError
-from controller.observed import Known, Observed, Source, Unknown
-from controller.plan.clock import Instant, tick
+from controller.errors import VoxnixError
+from controller.identity import appliance_of
+from controller.observed import Known, Observed, Unknown
+from controller.plan.clock import tick
 from controller.plan.fold import Learned, learn
-from controller.plan.memory import Memory
 from controller.plan.model import Plan, Policy, Reason
 from controller.plan.planner import plan
-from controller.plan.view import View, is_container_path
+from controller.plan.view import View
+from controller.process import ended_by_signals, uncollected
 from controller.publish import Look, Publisher, refusal
-from controller.spec.state import Desired
 from controller.status import Outcome, after
 from controller.store import Store
+from controller.waking import Watch, alarm, changes, commits, watching
 
 log = logging.getLogger(__name__)
 
 SETTLED = frozenset({Reason.PAUSED, Reason.ELSEWHERE, Reason.EXPIRED, Reason.NO_TAILNET, Reason.IN_TRASH})
 """Waits that are as somebody wanted it: they do not keep a host from being converged."""
-STEP = 15
-"""Milliseconds between two looks of the watch's thread: a commit is noticed after two; fewer cost an idle CPU more."""
 ROUNDS = 20
 """Passes that one `converge` makes at most."""
+AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)
+"""Seconds before a fresh controller tries once more to read the newest commit, before it acts on an older one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class Controller:
     tell: Callable[[Progress], None] = lambda _: None
     jitter: Callable[[], float] = random.random
     resync: float = 60.0
+    listen: Watch | None = None
+    """What hears from the host, while `run` runs, which container has changed."""
 
     def __post_init__(self) -> None:
         self._converger = Converger(self.act, self._settle, self._progress)
@@ -89,33 +91,50 @@ class Controller:
         if self.policy.appliance:
             return
         if self.store.appliance is None:
-            observed = await self.observe(())
-            known, marks = _marks(observed, self.policy)
-            if not known:
-                raise Blocked(
-                    "the store is new and the host cannot be looked at, so it is not known whether this appliance "
-                    "had containers before",
-                    hint="run `voxnix doctor`",
-                )
-            if len(marks) > 1:
-                raise Blocked(f"the pool bears the marks of several appliances: {', '.join(sorted(marks))}")
-            if marks:
+            marked = appliance_of(await self.observe(()), self.policy)
+            if marked:
                 self.store.rebuilt = self.clock.now().isoformat()
                 self._publisher.tell(
                     "rebuilt", "the store was lost; it is rebuilt from the marks on the host", "warning"
                 )
-            self.store.appliance = next(iter(marks), None) or secrets.token_hex(8)
+            self.store.appliance = marked or secrets.token_hex(8)
         self.policy = replace(self.policy, appliance=self.store.appliance or "")
 
     async def look(self, revision: str | None = None) -> Look:
         """Look at the world and plan, changing nothing; at `revision` instead of the accepted one, if given."""
         await self.begin()
         async with self._passing:
-            observed, reading = await self._both(revision)
-        now = self._tick(write=False)
+            return (await self._looked(revision, write=False))[0]
+
+    async def _newest(self) -> tuple[Look, Reading]:
+        """What a pass acts on.
+
+        A commit that cannot be read now may take back what the last accepted one asks for. A fresh controller, which
+        has not acted on that one yet, tries for some seconds more before it does: a git that a killed controller left
+        behind has ended by then. If that is in vain, what was accepted stands, as in any other pass.
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + sum(AGAIN)
+        look, reading = await self._looked(None, write=True)
+        for pause in AGAIN if self.last is None else ():
+            if not (reading.trouble and look.plan.lanes) or now() > end or self._stopping.is_set():
+                break
+            log.info("the newest commit cannot be read yet, so it is tried again: %s", reading.trouble)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            look, reading = await self._looked(None, write=True)
+        return look, reading
+
+    async def _looked(self, revision: str | None, *, write: bool) -> tuple[Look, Reading]:
+        """A look, and the reading behind it; with `write`, the clock of the last pass is set."""
+        observed, reading = await self._both(revision)
+        now = tick(self.store.last_pass, self.clock.now(), self.clock.uptime(), self.clock.boot)
+        if write:
+            self.store.passed(now)
         memory = self.store.memory(clock_steady=now.steady)
         planned = plan(reading.desired, observed, memory, now.wall, self.policy)
-        return Look(reading.desired, observed, memory, planned, now.wall, reading.trouble or refusal(reading))
+        trouble = reading.trouble or refusal(reading)
+        return Look(reading.desired, observed, memory, planned, now.wall, trouble), reading
 
     async def _both(self, revision: str | None) -> tuple[Observed, Reading]:
         """Look at the host while git is read; both have ended when it returns, or raises what one of them raised."""
@@ -138,23 +157,20 @@ class Controller:
     async def once(self) -> Plan:
         """One pass: look, plan, start what can run, publish. Lanes go on after it has returned."""
         async with self._passing:
-            with _uncollected():
+            with uncollected():
                 return await self._pass()
 
     async def _pass(self) -> Plan:
-        observed, reading = await self._both(None)
-        now = self._tick(write=True)
-        memory = self.store.memory(clock_steady=now.steady)
-        planned = plan(reading.desired, observed, memory, now.wall, self.policy)
-        self._learn(reading.desired, observed, memory, planned, now.wall)
+        look, reading = await self._newest()
+        self._learn(look)
         with self.store.transaction(durable=True):
-            for lane in planned.lanes:
+            for lane in look.plan.lanes:
                 if lane.destroys and lane.uid:
-                    self.store.destroying(lane.uid, now.wall)
-        self._converger.start(planned)
-        self.last = Look(reading.desired, observed, memory, planned, now.wall)
-        self._publisher.publish(reading, self.last, self.policy)
-        return planned
+                    self.store.destroying(lane.uid, look.now)
+        self._converger.start(look.plan)
+        self.last = look
+        self._publisher.publish(reading, look, self.policy)
+        return look.plan
 
     async def converge(self) -> Settled:
         """Passes and lanes until nothing more can be done now."""
@@ -181,23 +197,16 @@ class Controller:
 
     async def run(self, watch: Path | None = None) -> None:
         """Converge until SIGTERM or SIGINT. `watch` is the folder of the state repo's refs, where it is local."""
-        from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
-        scheduler = AsyncIOScheduler(timezone=UTC)
-        scheduler.add_job(self.poke, "interval", seconds=self.resync, jitter=self.resync / 10, args=["resync"])
-        scheduler.add_job(self._tidy, "interval", days=1)
-        with _signals(self._stopping.set):
+        watches = [partial(commits, watch, self.poke, self.resync)] if watch else []
+        watches += [partial(changes, self.listen, self.poke, lambda: self._converger.busy)] if self.listen else []
+        with ended_by_signals(self._stopping.set):
             await self.begin()
-            scheduler.start()
-            watching = asyncio.create_task(self._watch(watch)) if watch else None
-            self._publisher.tell("started", "the controller started")
             try:
-                await self._passes(scheduler)
+                with alarm(self.poke, self.resync, self._tidy) as wake:
+                    async with watching(*watches):
+                        self._publisher.tell("started", "the controller started")
+                        await self._passes(wake)
             finally:
-                scheduler.shutdown(wait=False)
-                if watching:
-                    watching.cancel()
-                    await asyncio.gather(watching, return_exceptions=True)
                 await self._converger.stop()
                 self._publisher.tell("stopped", "the controller stopped")
                 self._publisher.flush()
@@ -206,7 +215,7 @@ class Controller:
         """Make `run` return."""
         self._stopping.set()
 
-    async def _passes(self, scheduler: object) -> None:
+    async def _passes(self, wake: Callable[[datetime], None]) -> None:
         self._wanted.set()
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -219,7 +228,7 @@ class Controller:
                 self._wanted.clear()
                 planned = await self._safely()
                 if planned and planned.wake:
-                    _wake(scheduler, planned.wake, self.poke)
+                    wake(planned.wake)
         finally:
             stopping.cancel()
 
@@ -233,18 +242,6 @@ class Controller:
             self._publisher.flush()
             return None
 
-    async def _watch(self, folder: Path) -> None:
-        """Poke when a ref of the state repo moves. Whatever the watch misses, the resync finds."""
-        from watchfiles import awatch
-
-        while True:
-            try:
-                async for _ in awatch(folder, watch_filter=None, debounce=STEP, step=STEP, recursive=True):
-                    self.poke("the state repo changed")
-            except (OSError, RuntimeError) as error:
-                log.warning("cannot watch %s: %s; a new commit is noticed within %.0f s", folder, error, self.resync)
-            await asyncio.sleep(self.resync)
-
     async def _tidy(self) -> None:
         """Keep the mirror small; a failure is told, and tried again in a day."""
         async with self._passing:
@@ -254,30 +251,20 @@ class Controller:
                 log.warning("the mirror could not be tidied: %s", error)
 
     def _names(self) -> frozenset[str]:
-        entries = self.store.memory().inventory.values()
-        return self._wanted_names() | {entry.name for entry in entries}
-
-    def _wanted_names(self) -> frozenset[str]:
-        """The containers that the accepted revision names, as far as is known before it is read again."""
+        """The containers to look for: all that were installed here, and all that are wanted, as known so far."""
+        installed = {entry.name for entry in self.store.memory().inventory.values()}
         if self.last and isinstance(self.last.desired, Known):
-            return frozenset(self.last.desired.value.containers)
+            return frozenset(installed | self.last.desired.value.containers.keys())
         paths = [Path(path) for path in self.store.tree()]
-        return frozenset(path.stem for path in paths if path.parent == Path("state") and path.stem != "defaults")
+        wanted = {path.stem for path in paths if path.parent == Path("state") and path.stem != "defaults"}
+        return frozenset(installed | wanted)
 
-    def _tick(self, *, write: bool) -> Instant:
-        before = self.store.last_pass
-        instant = tick(before, self.clock.now(), self.clock.uptime(), self.clock.boot)
-        if write:
-            self.store.passed(instant)
-        return instant
-
-    def _learn(
-        self, desired: Source[Desired], observed: Observed, memory: Memory, planned: Plan, now: datetime
-    ) -> None:
-        view = View.of(observed, memory, self.policy)
-        if not isinstance(desired, Known) or isinstance(view, Unknown):
+    def _learn(self, look: Look) -> None:
+        """Remember what a look showed."""
+        view = View.of(look.observed, look.memory, self.policy)
+        if not isinstance(look.desired, Known) or isinstance(view, Unknown):
             return
-        learned = learn(view, desired.value, planned, now)
+        learned = learn(view, look.desired.value, look.plan, look.now)
         if learned == Learned():
             return
         busy = self._converger.busy
@@ -285,7 +272,7 @@ class Controller:
             for entry in learned.put:
                 self.store.put_entry(entry)
             for uid in learned.drop:
-                if memory.inventory[uid].name not in busy:
+                if look.memory.inventory[uid].name not in busy:
                     self.store.drop_entry(uid)
             for node in learned.settled:
                 self.store.forget_debt(node)
@@ -308,46 +295,3 @@ class Controller:
         if progress.moment is Moment.LANE_DONE:
             self.poke(f"{progress.lane.key} is through")
         self.tell(progress)
-
-
-def _marks(observed: Observed, policy: Policy) -> tuple[bool, set[str]]:
-    """Whether the host could be looked at, and whose marks it bears."""
-    if not isinstance(observed.storage, Known) or not isinstance(observed.machines, Known):
-        return False, set()
-    datasets = observed.storage.value.datasets.values()
-    placed = [d for d in datasets if is_container_path(d.name, policy) or d.name.startswith(policy.trash + "/")]
-    return True, {d.marks["appliance"] for d in placed if d.marks.get("appliance")}
-
-
-def _wake(scheduler: object, at: datetime, poke: Callable[[str], None]) -> None:
-    """Have the scheduler poke at `at`, instead of at any earlier choice."""
-    from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
-    assert isinstance(scheduler, AsyncIOScheduler)
-    scheduler.add_job(
-        poke, "date", run_date=at, args=["its time has come"], id="wake", replace_existing=True, misfire_grace_time=None
-    )
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection meanwhile: a pass over thousands makes no cycles, and looking for some is a fifth of it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT end the loop in good order."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

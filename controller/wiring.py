@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from controller.plan.model import Policy
     from controller.spec.state import Library
     from controller.store import Store
+    from controller.waking import Watch
 
 SIM_TAG = "tag:vox"
 """The tailnet tag of an appliance on a simulated host that is not told another."""
@@ -78,9 +79,11 @@ async def controller(
     clock: Clock | None = None,
     jitter: Callable[[], float] = random.random,
     run: Runner | None = None,
+    listen: Watch | None = None,
 ) -> AsyncIterator[Controller]:
     """A controller for these settings, holding the lock that keeps a second one away.
 
+    `run` stands in for the host that the settings name, and `listen` for what hears of its changes.
     Raises `Blocked` where another controller runs, or the store cannot be read.
     """
     from controller.desired import Desires
@@ -107,7 +110,17 @@ async def controller(
             tell=tell,
             jitter=jitter,
             resync=settings.resync,
+            listen=listen or signals(settings),
         )
+
+
+def signals(settings: Settings) -> Watch | None:
+    """What hears that a container of this machine has changed; a simulated host is looked at now and then."""
+    if settings.simulated:
+        return None
+    from controller.host.signals import Signals
+
+    return Signals().watch
 
 
 def modules(settings: Settings) -> Library:

@@ -84,7 +84,7 @@ def run(session: Session, verbose: bool) -> None:
         datefmt="%H:%M:%S",
         stream=sys.stdout,
     )
-    for noisy in ("apscheduler", "aiohttp", "asyncio", "git", "watchfiles"):
+    for noisy in ("apscheduler", "aiohttp", "asyncio", "dbus_fast", "git", "watchfiles"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = logging.getLogger("voxnix")
     log.info("state repo %s, host %s", clean(session.settings.repository), clean(session.settings.host))

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds a source has to answer."""
+CLOCK = 2.0
+"""Seconds for the clock, whose service may hang for long while its bus is started anew: no pass waits for that."""
 
 
 async def observe(
@@ -38,18 +40,18 @@ async def observe(
         _source(machines.observe(names)),
         _source(storage.observe()),
         _source(tailnet.devices()) if tailnet else _not_configured(),
-        _source(_clock(run)),
+        _source(_clock(run), CLOCK),
         _source(_secrets(secrets)),
     )
     return Observed(machines=found, storage=pool, tailnet=devices, clock=clock, secrets=stored)
 
 
-async def _source(asked: Awaitable[T]) -> Source[T]:
+async def _source(asked: Awaitable[T], patience: float = PATIENCE) -> Source[T]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             return Known(await asked)
     except TimeoutError:
-        return Unknown(f"no answer within {PATIENCE:.0f} s")
+        return Unknown(f"no answer within {patience:.0f} s")
     except VoxnixError as error:
         return Unknown(parse.plain(str(error), 400))
 
@@ -59,7 +61,7 @@ async def _not_configured() -> NotConfigured:
 
 
 async def _clock(run: Runner) -> bool:
-    result = await run.run(("timedatectl", "show", "-p", "NTPSynchronized"), timeout=PATIENCE)
+    result = await run.run(("timedatectl", "show", "-p", "NTPSynchronized"), timeout=CLOCK)
     if result.code != 0:
         raise Transient(f"timedatectl: {result.said}")
     return parse.clock(result.out)

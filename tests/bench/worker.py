@@ -111,9 +111,10 @@ def memory() -> None:
     """Everything that a controller imports, and nothing done with it."""
     import importlib
 
-    modules = ("aiohttp", "apscheduler.schedulers.asyncio", "git", "watchfiles", "controller.api", "controller.desired",
-               "controller.git", "controller.host.controlplane", "controller.host.hands", "controller.host.observe",
-               "controller.loop", "controller.wiring", "controller.store")  # fmt: skip
+    libraries = ("aiohttp", "apscheduler.schedulers.asyncio", "dbus_fast.aio", "git", "watchfiles")
+    host = ("controller.host.controlplane", "controller.host.hands", "controller.host.observe")
+    ours = ("api", "desired", "git", "loop", "wiring", "store")
+    modules = (*libraries, *host, *(f"controller.{name}" for name in ours))
     for name in modules:
         importlib.import_module(name)
     say({"memory": peak_memory()})
