@@ -73,6 +73,14 @@ PHASES = {
             "remember": {"backoff": {"dev": {"message": "no space"}}},
         },
     ),
+    "a failure that came about all the same": (
+        Phase.READY,
+        {
+            "want": {"dev": {"power": "stopped"}},
+            "have": {"dev": "stopped"},
+            "remember": {"backoff": {"dev": {"message": "no answer from systemd"}}},
+        },
+    ),
     "suspended with something to do": (
         Phase.DEGRADED,
         {

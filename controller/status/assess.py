@@ -66,9 +66,12 @@ class _Case:
 
     @property
     def failed(self) -> bool:
-        """Whether a lane failed, and no newer commit is being carried out since."""
-        superseded = self.lane and self.failure and self.lane.revision != self.failure.revision
-        return bool(self.failure and self.failure.message and not superseded)
+        """Whether a lane failed, what it was for is still to be done, and no newer commit is being carried out."""
+        if not self.failure or not self.failure.message:
+            return False
+        if self.lane:
+            return self.lane.revision == self.failure.revision
+        return bool(self.waits)
 
 
 def assess(
