@@ -1,6 +1,11 @@
 # One container as a NixOS module of its host, from the text of its document.
 text:
-{ lib, options, ... }:
+{
+  lib,
+  options,
+  pkgs,
+  ...
+}:
 let
   document = builtins.fromJSON text;
   wanted = document.system;
@@ -44,4 +49,9 @@ assert lib.assertMsg (document.version == 1) "voxnix: a document of version ${to
     };
   }
   // lib.optionalAttrs fixesAddress { localMacAddress = mac; };
+
+  systemd.services."container@${document.name}".preStart = lib.mkBefore ''
+    PATH=${pkgs.util-linux}/bin:$PATH
+    ${builtins.readFile ./guard.sh}
+  '';
 }

@@ -210,7 +210,7 @@ async def test_a_container_that_does_not_stop_is_killed(machines: Machines, host
 async def test_a_container_that_nothing_stops_is_told(machines: Machines, host: SimHost) -> None:
     await install(host)
     await machines.start(START)
-    host.faults.add(Fault(match="systemctl (stop|kill)|machinectl terminate", times=None))
+    host.faults.add(Fault(match="systemctl (stop|kill)|machinectl kill", times=None))
     with pytest.raises(Transient, match="does not stop: its unit is active/running"):
         await machines.stop(Stop("dev"))
 

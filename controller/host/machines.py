@@ -33,12 +33,13 @@ _UNIT = re.compile(r"container@([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.service")
 class Deadlines:
     """How long things may take, in seconds.
 
-    `start` leaves the unit's own five minutes their time; after `stop` an orderly stop turns into a kill, which
-    has `kill` seconds; `probe` is for commands that only look; between two looks `poll` passes.
+    `start` leaves the unit's own five minutes their time; after `stop`, before systemd would kill all that is left
+    in one go, an orderly stop turns into a kill, which has `kill` seconds; `probe` is for commands that only look;
+    between two looks `poll` passes.
     """
 
     start: float = 330
-    stop: float = 90
+    stop: float = 60
     kill: float = 15
     probe: float = 10
     poll: float = 0.1
@@ -150,9 +151,15 @@ class Machines:
         return await self._run.run(("systemctl", verb, *more, unit_of(name)), timeout=within)
 
     async def _kill(self, name: str) -> None:
-        """End whatever is left of a container, and tell systemd again to leave it down."""
-        await self._systemctl("kill", name, "-s", "KILL")
-        await self._run.run(("machinectl", "terminate", name), timeout=self._deadlines.probe)
+        """End whatever is left of a container, and tell systemd again to leave it down.
+
+        Its first process goes first, so that nspawn can tidy up behind it: where nspawn itself was killed, the next
+        start fails over what it left.
+        """
+        leader = ("machinectl", "kill", name, "--kill-whom=leader", "--signal=SIGKILL")
+        await self._run.run(leader, timeout=self._deadlines.probe)
+        if not await self._wait_gone(name):
+            await self._systemctl("kill", name, "-s", "KILL")
         await self._systemctl("stop", name, within=self._deadlines.kill)
 
     async def _gone(self, name: str) -> bool:

@@ -17,7 +17,10 @@ FOLLOW = 0.2
 async def machinectl(call: Call) -> Answer:
     """The `machinectl` command."""
     found, words = options(
-        "machinectl", call.args, "p:o:qalE:", ["output=", "no-pager", "no-legend", "version", "property=", "full"]
+        "machinectl",
+        call.args,
+        "p:o:s:qalE:",
+        ["output=", "no-pager", "no-legend", "version", "property=", "full", "kill-whom=", "signal="],
     )
     if ("--version", "") in found:
         return Answer(out="systemd 257 (257.9)\n")
@@ -25,7 +28,7 @@ async def machinectl(call: Call) -> Answer:
     verb, *names = words or ["list"]
     if verb == "list":
         return _list(call.world, flags)
-    if verb not in ("show", "terminate", "poweroff", "reboot", "status", "shell"):
+    if verb not in ("show", "terminate", "poweroff", "reboot", "kill", "status", "shell"):
         raise Refusal(f"Unknown command verb '{verb}'.")
     if not names:
         raise Refusal("Too few arguments.")
@@ -41,6 +44,8 @@ def _about(call: Call, verb: str, names: list[str]) -> Answer:
             raise Refusal(f"{_FAILURE.get(verb, 'Could not get path to machine:')} No machine '{name}' known")
         if verb in ("terminate", "poweroff"):
             power.begin_stop(call.world, name)
+        elif verb == "kill":
+            power.kill_leader(call.world, name)
         elif verb == "reboot":
             power.begin_stop(call.world, name)
             power.begin_start(call.world, name)
@@ -53,6 +58,7 @@ def _about(call: Call, verb: str, names: list[str]) -> Answer:
 
 _FAILURE = {
     "terminate": "Could not terminate machine:",
+    "kill": "Could not kill machine:",
     "poweroff": "Could not kill machine:",
     "reboot": "Could not kill machine:",
     "shell": "Failed to get shell PTY:",

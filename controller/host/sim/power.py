@@ -63,5 +63,18 @@ def begin_stop(world: World, name: str, *, killed: bool = False) -> None:
     with world.state.write():
         unit = units.load(world, [name])[name]
         if unit.up:
-            units.save(world, units.stopping(unit, world.now(), settings.stop_seconds, killed=killed))
+            patience = 0.0 if killed else settings.stop_seconds
+            units.save(world, units.stopping(unit, world.now(), patience, killed=killed))
             world.log(name, f"Stopping container@{name}.service - Container '{name}'...")
+
+
+def kill_leader(world: World, name: str) -> None:
+    """Kill a container's first process: one that was told to stop ends at once, any other is started again."""
+    if units.load(world, [name])[name].active == "deactivating":
+        begin_stop(world, name, killed=True)
+        return
+    begin_stop(world, name)
+    begun = begin_start(world, name)
+    if begun:
+        with world.state.write():
+            units.save(world, replace(begun, restarts=begun.restarts + 1))

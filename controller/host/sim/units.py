@@ -125,7 +125,7 @@ def stopping(unit: Unit, now: float, seconds: float, *, killed: bool = False) ->
     if not unit.registered:
         seconds = 0.0
     outcome = "killed" if killed or unit.outcome == "killed" else "ready"
-    until = unit.until if unit.active == "deactivating" else now + seconds
+    until = unit.until if unit.active == "deactivating" and not killed else now + seconds
     return replace(unit, active="deactivating", sub="stop-sigterm", outcome=outcome, until=until)
 
 
