@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kill check bench clean
+.PHONY: help setup demo test test-kill test-host test-vm check bench bench-host clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,19 @@ demo: $(READY) ## a guided tour on a simulated host: no account, key, root or ne
 	@$(BIN)/voxnix demo
 
 test: $(READY) ## the tests
-	@$(BIN)/python -m pytest -n auto -m 'not kill'
+	@$(BIN)/python -m pytest -n auto -m 'not kill and not host and not vm'
 
 test-kill: $(READY) ## kill the controller before and after every host command
 	@$(BIN)/python -m pytest -m kill -s
+
+test-host: $(READY) ## on a real host in namespaces: systemd, machined, nspawn, Nix, ZFS (root, Debian)
+	@$(BIN)/python -m tests.host.image >/dev/null
+	@VOXNIX_CONTRACT_HOST=testhost $(BIN)/python -m pytest -n 2 --dist loadfile tests/contract
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m host tests/host
+
+test-vm: $(READY) ## on a real host in QEMU, with OpenZFS in the kernel (root, Debian)
+	@$(BIN)/python -m tests.vm.image >/dev/null
+	@$(BIN)/python -m pytest -m vm -s tests/vm
 
 check: $(READY) ## lint, types, import contracts, tests
 	@$(BIN)/ruff check
@@ -38,6 +47,9 @@ check: $(READY) ## lint, types, import contracts, tests
 
 bench: $(READY) ## speed and size, one table of ratios
 	@$(BIN)/python -m tests.bench
+
+bench-host: $(READY) ## speed on a real host, against a shell script that gives the same commands
+	@$(BIN)/python -m tests.host.bench
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -160,7 +160,7 @@ async def _clock(ask: Ask) -> Finding:
 
 async def _unit_path(ask: Ask) -> Finding:
     code, said = await ask("systemctl", "show", "-p", "UnitPath")
-    if code == 0 and UNITS in said.split():
+    if code == 0 and UNITS in said.partition("=")[2].split():
         return Finding("unit path", State.FINE, UNITS)
     remedy = f'boot.extraSystemdUnitPaths = [ "{UNITS}" ];'
     return Finding("unit path", State.FAILS, f"systemd does not look into {UNITS}", remedy)

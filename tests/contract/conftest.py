@@ -1,20 +1,37 @@
-"""The host of each case."""
+"""The host of each case, and the table that tells how far a real one agrees with the simulation."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.hosts import Host, make
+from tests.contract.hosts import Host, Real, Simulated
+from tests.contract.parity import PROPERTY, Parity, table
+
+KIND = os.environ.get("VOXNIX_CONTRACT_HOST", "sim")
+
+
+@pytest.fixture(scope="session")
+def real() -> Iterator[Host | None]:
+    """The real host that the environment asks for, for the whole session; none for a simulated one."""
+    if KIND == "sim":
+        yield None
+    elif KIND == "testhost":
+        from tests.host.machine import Fleet
+
+        with Fleet() as fleet:
+            yield Real(fleet.make("contract").boot().make_pool())
+    else:
+        raise ValueError(f"VOXNIX_CONTRACT_HOST={KIND}: expected sim or testhost")
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
+async def host(tmp_path: Path, real: Host | None) -> AsyncIterator[Host]:
     """A host with an empty dataset `POOL/contract`, cleaned up afterwards."""
-    made = make(tmp_path / "host")
-    await made.clean() if not made.simulated else None
+    made = real or Simulated(tmp_path / "host")
     place = f"mountpoint=/{made.pool}/contract"
     result = await made.runner.run(["zfs", "create", "-o", place, f"{made.pool}/contract"], timeout=60)
     assert result.code == 0, result.said
@@ -22,3 +39,21 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         yield made
     finally:
         await made.clean()
+
+
+@pytest.fixture
+def parity(request: pytest.FixtureRequest) -> Iterator[Parity]:
+    """Collects what the commands of a case answer."""
+    seen = Parity()
+    yield seen
+    request.node.user_properties.append((PROPERTY, seen.seen))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the parity of a real host."""
+    if KIND == "sim":
+        return
+    ended = (report for reports in terminalreporter.stats.values() for report in reports)
+    terminalreporter.section(f"parity: what the simulated host claims, on {KIND}")
+    for line in table(report for report in ended if getattr(report, "when", "") == "teardown"):
+        terminalreporter.write_line(line)

@@ -3,9 +3,10 @@
 A case is a list of steps. `run` is a command line, `{top}` and `{pool}` in it stand for the scratch dataset and the
 pool, `{NAME}` for what an earlier step kept. `code` (0 unless told), `out` and `err` are regular expressions that
 the whole text must match (not checked where absent, but a step that succeeds says nothing on stderr unless `err`).
-`eventually` repeats the step until it is so. Other steps: `define` (a container, with `binds`; its store path is kept
-as `{store}`), `write` and `mkdir` (below the host's root), `gone` and `there` (host paths), `configure` (simulated
-hosts only).
+`eventually` repeats the step until it is so. Other steps: `define` (a container, with `binds`, and how it `behaves`;
+its store path is kept as `{store}`), `write`, `mkdir`, `unlink`, `gone` and `there` (host paths), `configure` (what the
+host is).
+A case with `only` needs what that kind of host alone can be told or has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import yaml
 
 from controller.host.run import Result
 from tests.contract.hosts import Host, until
+from tests.contract.parity import Parity
 
 CASES = Path(__file__).parent.parent / "cases/contract"
 
@@ -33,35 +35,35 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize("case", cases())
-async def test_table(host: Host, case: dict[str, Any]) -> None:
+async def test_table(host: Host, case: dict[str, Any], parity: Parity) -> None:
     if case.get("only") == "sim" and not host.simulated:
         pytest.skip("needs what only a simulated host can be told")
     known = {"pool": host.pool, "top": f"{host.pool}/contract"}
     for step in case["steps"]:
-        await play(host, {"run": step} if isinstance(step, str) else step, known)
+        await play(host, {"run": step} if isinstance(step, str) else step, known, parity)
 
 
-async def play(host: Host, step: dict[str, Any], known: dict[str, str]) -> None:
+async def play(host: Host, step: dict[str, Any], known: dict[str, str], parity: Parity) -> None:
     """One step of a case."""
 
     def filled(text: str) -> str:
         return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), text)
 
-    def place(text: str) -> Path:
-        return host.root / filled(text).lstrip("/")
-
     if "configure" in step:
-        host.configure(step["configure"])
+        await host.configure(step["configure"])
     elif "define" in step:
-        known["store"] = await host.define(step["define"], [filled(bind) for bind in step.get("binds", ())])
+        binds = [filled(bind) for bind in step.get("binds", ())]
+        known["store"] = await host.define(step["define"], binds, step.get("behaves", ""))
     elif "write" in step:
-        place(step["write"]).write_text(step.get("text", "") * step.get("times", 1))
+        await host.write(filled(step["write"]), step.get("text", "") * step.get("times", 1))
     elif "mkdir" in step:
-        place(step["mkdir"]).mkdir(parents=True, exist_ok=True)
+        await host.mkdir(filled(step["mkdir"]))
+    elif "unlink" in step:
+        await host.unlink(filled(step["unlink"]))
     elif "gone" in step:
-        assert not place(step["gone"]).exists(), step
+        assert not await host.there(filled(step["gone"])), step
     elif "there" in step:
-        assert place(step["there"]).exists(), step
+        assert await host.there(filled(step["there"])), step
     else:
         argv = shlex.split(filled(step["run"]))
         if step.get("eventually"):
@@ -69,6 +71,7 @@ async def play(host: Host, step: dict[str, Any], known: dict[str, str]) -> None:
         else:
             result = await host.runner.run(argv, timeout=120, stdin=step.get("stdin"))
         wrong = differs(result, step, filled)
+        parity.saw(argv, agrees=not wrong)
         assert not wrong, f"{wrong}\n{' '.join(argv)}\nrc {result.code}\n{result.out}\n{result.err}"
 
 

@@ -44,6 +44,7 @@ class Stage:
         self.box = self.directory / "box"
         self.config = self.directory / "config.toml"
         self.log = self.directory / "controller.log"
+        self.tailnet = True
         self._slow = slow
         self._before = Path.cwd()
         self._controller: subprocess.Popen[bytes] | None = None
@@ -74,6 +75,18 @@ class Stage:
     def build(self) -> None:
         """A host, a state repo with two tenants and no container, and a clone of it to work in."""
         from controller.git import Author, StateRepo
+
+        self.make_host()
+        names = ["defaults.yaml", *(f"tenants/{file.name}" for file in sorted(share("state").glob("tenants/*.yaml")))]
+        content = {f"state/{name}": self.example(name) for name in names}
+        StateRepo.init(self.repo, content, Author("Alice", IDENTITY["user.email"]), "Two tenants")
+        settings = [word for key, value in IDENTITY.items() for word in ("-c", f"{key}={value}")]
+        self.git("clone", "--quiet", *settings, str(self.repo), str(self.work), cwd=self.directory)
+        os.environ.update(self.environment)
+        os.chdir(self.work)
+
+    def make_host(self) -> None:
+        """The simulated host, and the settings that lead to it."""
         from controller.host.sim import create
 
         host = create(self.box)
@@ -81,14 +94,10 @@ class Stage:
         host.configure(latencies=pace, boots={"default": 0.8 if self._slow else 0.2})
         host.close()
         self.config.write_text('name = "demo"\nresync = 1.0\n')
-        folder = share("state")
-        files = [folder / "defaults.yaml", *sorted(folder.glob("tenants/*.yaml"))]
-        content = {f"state/{file.relative_to(folder)}": file.read_bytes() for file in files}
-        StateRepo.init(self.repo, content, Author("Alice", IDENTITY["user.email"]), "Two tenants")
-        settings = [word for key, value in IDENTITY.items() for word in ("-c", f"{key}={value}")]
-        self.git("clone", "--quiet", *settings, str(self.repo), str(self.work), cwd=self.directory)
-        os.environ.update(self.environment)
-        os.chdir(self.work)
+
+    def example(self, name: str) -> bytes:
+        """A file of the example state, `dev.yaml` or `tenants/alice.yaml`."""
+        return (share("state") / name).read_bytes()
 
     def git(self, *words: str, cwd: Path | None = None) -> str:
         """Run the git client in the work tree; what it printed. Raises `NotAsTold`."""
@@ -117,7 +126,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": self._package(), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONPATH": self.python_path(), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         self.until(lambda: self.status() is not None, "the controller to answer")
@@ -193,7 +202,7 @@ class Stage:
         tools.mkdir()
         shim = tools / "voxnix"
         command = shlex.join([sys.executable, "-m", "controller.main"])
-        shim.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(self._package())} exec {command} "$@"\n')
+        shim.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(self.python_path())} exec {command} "$@"\n')
         shim.chmod(0o755)
         shell = os.environ.get("SHELL") or "/bin/sh"
         env = {**os.environ, **self.environment, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
@@ -220,7 +229,7 @@ class Stage:
         os.chdir(self._before)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _package(self) -> str:
+    def python_path(self) -> str:
         """Where Python finds voxnix, wherever it is called from."""
         return str(Path(str(controller.__file__)).parent.parent)
 

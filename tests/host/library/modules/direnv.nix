@@ -1,0 +1,4 @@
+# direnv, with cached Nix shells
+{
+  programs = [ "direnv" ];
+}

@@ -1,0 +1,7 @@
+# The docker command, with rootless Podman behind it
+{
+  programs = [
+    "docker"
+    "podman"
+  ];
+}

@@ -1,0 +1,4 @@
+# Git
+{
+  programs = [ "git" ];
+}

@@ -1,0 +1,7 @@
+# Go with its language server
+{
+  programs = [
+    "go"
+    "gopls"
+  ];
+}

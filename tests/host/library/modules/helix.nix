@@ -1,0 +1,4 @@
+# The Helix editor (hx)
+{
+  programs = [ "hx" ];
+}

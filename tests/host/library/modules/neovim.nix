@@ -1,0 +1,7 @@
+# The Neovim editor, as EDITOR
+{
+  programs = [ "nvim" ];
+  etc."profile.d/neovim.sh" = ''
+    export EDITOR=nvim
+  '';
+}

@@ -1,0 +1,8 @@
+# Flakes, and tools for writing Nix: nil, nix-tree, statix
+{
+  programs = [
+    "nil"
+    "nix-tree"
+    "statix"
+  ];
+}

@@ -1,0 +1,7 @@
+# Node.js with npm
+{
+  programs = [
+    "node"
+    "npm"
+  ];
+}

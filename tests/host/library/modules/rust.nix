@@ -1,0 +1,9 @@
+# Rust: cargo, clippy, rustfmt and rust-analyzer
+{
+  programs = [
+    "cargo"
+    "rust-analyzer"
+    "rustc"
+    "rustfmt"
+  ];
+}

@@ -1,0 +1,4 @@
+# The tmux terminal multiplexer
+{
+  programs = [ "tmux" ];
+}
