@@ -20,7 +20,7 @@ def real() -> Iterator[Host | None]:
     if KIND == "sim":
         yield None
     elif KIND == "testhost":
-        from tests.host.machine import Fleet
+        from tests.host.fleet import Fleet
 
         with Fleet() as fleet:
             yield Real(fleet.make("contract").boot().make_pool())

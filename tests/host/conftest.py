@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.host.appliance import Appliance
-from tests.host.machine import Fleet, Machine
-
-INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+from tests.host.fleet import Fleet
+from tests.host.machine import Machine
 
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
-    """The session's hosts. Each systemd needs a few of the kernel's inotify instances, which are few by default."""
-    before = INSTANCES.read_text()
+    """The session's hosts."""
     with Fleet() as made:
-        INSTANCES.write_text(str(max(8192, int(before))))
-        try:
-            yield made
-        finally:
-            INSTANCES.write_text(before)
+        yield made
 
 
 @pytest.fixture

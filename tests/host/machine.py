@@ -1,9 +1,7 @@
 """Test hosts: booted, driven, switched off, cut from power, removed.
 
 A host is systemd as PID 1 of its own namespaces, over trees of `image`. It ends with the process that booted it,
-however that ends; `sweep` removes directories that such an end left. Only hosts are touched, each by its own PID.
-
-    python -m tests.host.machine        # a host with a pool, and a root shell in it, gone when the shell ends
+however that ends. Only hosts are touched, each by its own PID.
 """
 
 from __future__ import annotations
@@ -14,42 +12,19 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from controller.host.run import Processes, Result
-from tests.host import image
 
 BOOT = Path(__file__).parent / "boot.sh"
-TREE = Path(__file__).parent / "tree"
-LIBRARY = Path(__file__).parent / "library"
-SHARED = "usr/local/share/testhost"
 POOL = "/var/lib/testhost/tank.img"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"TERM": "dumb", "HOME": "/root", "LANG": "C.UTF-8", "PATH": PATH}
 NAMESPACES = ("--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--propagation", "private")
 PATIENCE = 60.0
 """Seconds that a boot may take."""
-
-MASKED = (
-    # what would reach through to the machine's kernel
-    *("systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service", "systemd-pstore.service"),
-    *("proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
-    *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "dev-hugepages.mount"),
-    *("systemd-random-seed.service", "systemd-timesyncd.service", "systemd-update-utmp.service"),
-    # what a host without a screen, a disk or a network of its own need not wait for
-    *("systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-networkd-wait-online.service"),
-    *("getty.target", "console-getty.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
-    *("fstrim.timer", "e2scrub_all.timer"),
-)
-WANTED = {
-    "sysinit.target": ("zfs-fuse.service",),
-    "multi-user.target": ("br-vox.service", "dnsmasq-vox.service"),
-}
-"""Units that a host starts with, by the target that wants them."""
 
 
 class Down(Exception):
@@ -63,7 +38,7 @@ class Machine:
         self.name = name
         self.directory = directory
         self._lower = ":".join(map(str, lower))
-        self._group = _cgroups() / f"voxnix-{directory.parent.name}-{name}"
+        self._group = cgroups() / f"voxnix-{directory.parent.name}-{name}"
         self._process: subprocess.Popen[bytes] | None = None
         self._runner = Processes()
         self.pid = 0
@@ -126,13 +101,7 @@ class Machine:
     def remove(self) -> None:
         """Cut the power and remove all that there was of the host."""
         self.cut()
-        for _ in range(100):
-            groups = sorted(self._group.rglob("*/"), reverse=True) if self._group.exists() else []
-            with contextlib.suppress(OSError):
-                for group in [*groups, *([self._group] if self._group.exists() else [])]:
-                    group.rmdir()
-                break
-            time.sleep(0.05)
+        dissolve(self._group)
         shutil.rmtree(self.directory)
 
     def make_pool(self, size: str = "4G") -> Machine:
@@ -204,79 +173,7 @@ class Machine:
             time.sleep(0.02)
 
 
-class Fleet:
-    """Hosts that share trees and one directory, side by side; a context manager that leaves nothing."""
-
-    def __init__(self) -> None:
-        sweep()
-        hosts = image.cache() / "hosts"
-        hosts.mkdir(parents=True, exist_ok=True)
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=hosts))
-        self._machines: list[Machine] = []
-        self._lower: tuple[Path, ...] = ()
-
-    def __enter__(self) -> Fleet:
-        if os.geteuid() != 0:
-            raise SystemExit("Test hosts need root, for namespaces and mounts: sudo make test-host")
-        self._lower = (self._laid(), image.app(), image.host_tree())
-        self._base = image.base_tree()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for machine in self._machines:
-            with contextlib.suppress(FileNotFoundError):
-                machine.remove()
-        shutil.rmtree(self.directory)
-
-    def make(self, name: str) -> Machine:
-        """A host that has not been booted."""
-        directory = self.directory / name
-        (directory / "state/nix").mkdir(parents=True)
-        image.quietly(["cp", "-al", str(self._base), str(directory / "state/nix/base")])
-        (directory / "state/nix/var/nix/gcroots").mkdir(parents=True)
-        (directory / "state/nix/var/nix/gcroots/profiles").symlink_to("/nix/var/nix/profiles")
-        machine = Machine(name, directory, self._lower)
-        self._machines.append(machine)
-        return machine
-
-    def _laid(self) -> Path:
-        """The layer of what makes a Debian tree a host for voxnix."""
-        layer = self.directory / "tree"
-        shutil.copytree(TREE, layer, symlinks=True)
-        shutil.copytree(LIBRARY, layer / SHARED / "library")
-        set_up(layer)
-        return layer
-
-
-def set_up(layer: Path) -> None:
-    """Mask, enable and empty what a host needs so, in a layer over its tree."""
-    units = layer / "etc/systemd/system"
-    for unit in MASKED:
-        (units / unit).symlink_to("/dev/null")
-    for target, wanted in WANTED.items():
-        folder = units / f"{target}.wants"
-        folder.mkdir(parents=True, exist_ok=True)
-        for unit in wanted:
-            (folder / unit).symlink_to(f"../{unit}")
-    for folder in ("etc/systemd-mutable/system", "etc/nixos-containers", "var/log/journal", "srv"):
-        (layer / folder).mkdir(parents=True, exist_ok=True)
-    (layer / "etc/fstab").write_text("")
-    (layer / "etc/machine-id").write_text("")
-    (layer / "etc/resolv.conf").write_text("nameserver 10.100.0.1\n")
-
-
-def sweep() -> None:
-    """Remove the directories of hosts whose test process has ended without doing so."""
-    for place in (image.cache() / "hosts").glob("*-*"):
-        owner = place.name.partition("-")[0]
-        if not Path(f"/proc/{owner}").exists():
-            for group in sorted(_cgroups().glob(f"voxnix-{place.name}-*/**/"), reverse=True):
-                with contextlib.suppress(OSError):
-                    group.rmdir()
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _cgroups() -> Path:
+def cgroups() -> Path:
     """Where this machine has its unified control groups."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()
@@ -285,12 +182,15 @@ def _cgroups() -> Path:
     raise SystemExit("Test hosts need control groups of version 2 (mount -t cgroup2).")
 
 
-def main() -> int:
-    """A host with a shell, for a developer."""
-    with Fleet() as fleet:
-        machine = fleet.make("host").boot().make_pool()
-        return machine.interact(sys.argv[1:] or ["bash", "-i"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def dissolve(group: Path) -> None:
+    """Remove a control group with all below it, once what was in it has ended."""
+    for _ in range(200):
+        for inner in sorted(group.rglob("*/"), reverse=True):
+            with contextlib.suppress(OSError):
+                inner.rmdir()
+        with contextlib.suppress(FileNotFoundError, OSError):
+            group.rmdir()
+        if not group.exists():
+            return
+        time.sleep(0.05)
+    raise Down(f"{group} does not go: {(group / 'cgroup.procs').read_text().split()} are in it")

@@ -144,4 +144,4 @@ def test_a_build_that_fails_changes_nothing(box: Appliance) -> None:
         assert result.code != 0
         assert words in result.out + result.err
         assert box.host.inside("dev", "cut -d' ' -f22 /proc/1/stat").out == before
-    assert box.condition("dev", "System")["reason"] == "Outdated"
+    assert box.condition("dev", "System")["reason"] == "Blocked"
