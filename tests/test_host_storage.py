@@ -386,16 +386,6 @@ async def test_what_lies_in_the_trash_without_marks_is_not_destroyed(storage: St
         await act(storage, DestroyTrash(TRASH))
 
 
-async def test_what_a_running_container_uses_does_not_move(storage: Storage, host: SimHost) -> None:
-    from controller.host.sim import Bind
-
-    await ready(storage, host)
-    foreign(host, "dev", binds=[Bind(f"/{DEV}/home", "/home", False), Bind(f"/{WORK}", "/workspace", False)])
-    with pytest.raises(Transient, match="in use"):
-        await act(storage, ToTrash(DEV, TRASH, THROWN))
-    assert DEV in (await storage.observe()).datasets
-
-
 async def test_adoption_copies_what_would_be_missed(storage: Storage, host: SimHost) -> None:
     await act(storage, *SETUP)
     foreign(host, "dev", files={"/home/alice/notes": "mine", "/var/lib/db/data": "rows", "/root/x": "r"})

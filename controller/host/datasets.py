@@ -125,7 +125,11 @@ class Datasets:
             self.files.ensure_folders(self.mountpoint(name), FOLDERS)
 
     async def relocate(self, source: str, target: str) -> None:
-        """Rename a dataset with its child, unmounted first, so that one in use is refused before anything moves."""
+        """Rename a dataset with its child, unmounted first: a process of the host inside it is refused then.
+
+        A container is not: it has mounts of its own, and goes on writing to what was moved. `Hands` sees that it is
+        down.
+        """
         await self.existing(source)
         await self.unmounted((f"{source}/workspace", source))
         await self.zfs.act("rename", source, target)

@@ -57,10 +57,10 @@ class Hands:
             actions.Mount: storage.mount,
             actions.Snapshot: storage.snapshot,
             actions.DropSnapshot: storage.drop_snapshot,
-            actions.ToTrash: storage.trash.put,
-            actions.FromTrash: storage.trash.take,
-            actions.MoveDataset: storage.trash.move,
-            actions.CloneBack: storage.trash.clone_back,
+            actions.ToTrash: self._moved(storage.trash.put),
+            actions.FromTrash: self._moved(storage.trash.take),
+            actions.MoveDataset: self._moved(storage.trash.move),
+            actions.CloneBack: self._moved(storage.trash.clone_back),
             actions.DestroyTrash: storage.trash.destroy,
             actions.CopyIn: storage.copy_in,
             actions.Build: systems.build,
@@ -83,6 +83,17 @@ class Hands:
     async def act(self, action: Action) -> None:
         """Carry one action out. Raises `Transient`, `Waiting` or `Blocked` where that is not possible."""
         await self._verbs[type(action)](action)
+
+    def _moved(self, move: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        """A verb that moves a container's data, done only while that container is down."""
+
+        async def verb(action: Any) -> None:
+            for dataset in {action.dataset, action.target}:
+                if "/containers/" in dataset:
+                    await self._machines.expect_down(dataset.rpartition("/")[2])
+            await move(action)
+
+        return verb
 
     async def _start(self, action: actions.Start) -> None:
         await self._storage.ready(action.datasets)

@@ -84,6 +84,12 @@ class Machines:
         units, listing = await asyncio.gather(self._show({name}), self._list())
         return _machine(name, units[name], self._files_of(name), listing, None)
 
+    async def expect_down(self, name: str) -> None:
+        """Raise `Transient` while processes of a container may be running: ZFS would move its data under them."""
+        machine = await self.look(name)
+        if machine.up:
+            raise Transient(f"{name} is still up ({machine.unit.active}), so its data is not moved")
+
     async def start(self, action: Start) -> None:
         """Start a container and see that it is ready. That its datasets are mounted is for the caller to see."""
         before = await self.look(action.name)

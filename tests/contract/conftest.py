@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.contract.hosts import Host, Real, Simulated
-from tests.contract.parity import PROPERTY, Parity, table
+from tests.contract.parity import parity, show
+
+__all__ = ["parity"]
 
 KIND = os.environ.get("VOXNIX_CONTRACT_HOST", "sim")
 
@@ -41,19 +43,7 @@ async def host(tmp_path: Path, real: Host | None) -> AsyncIterator[Host]:
         await made.clean()
 
 
-@pytest.fixture
-def parity(request: pytest.FixtureRequest) -> Iterator[Parity]:
-    """Collects what the commands of a case answer."""
-    seen = Parity()
-    yield seen
-    request.node.user_properties.append((PROPERTY, seen.seen))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the parity of a real host."""
-    if KIND == "sim":
-        return
-    ended = (report for reports in terminalreporter.stats.values() for report in reports)
-    terminalreporter.section(f"parity: what the simulated host claims, on {KIND}")
-    for line in table(report for report in ended if getattr(report, "when", "") == "teardown"):
-        terminalreporter.write_line(line)
+    if KIND != "sim":
+        show(terminalreporter, "on a host in namespaces")

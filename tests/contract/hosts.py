@@ -1,7 +1,7 @@
 """The hosts that the contract suite can run on, behind one small interface.
 
 `VOXNIX_CONTRACT_HOST` chooses: `sim` (the default) gives every case a fresh simulated host, `testhost` is one of
-`tests/host`, `vm` the machine of `tests/vm`. Any real host is a `Real`: a runner, and a way to define containers.
+`tests/host`. Any real host is a `Real`: a runner, and a library to define containers with; `tests/vm` has one too.
 """
 
 from __future__ import annotations

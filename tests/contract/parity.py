@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import pytest
 
 VERBS = frozenset({"zfs", "zpool", "systemctl", "machinectl", "extra-container"})
 """Programs whose first word says what they do."""
@@ -40,3 +42,21 @@ def table(reports: Iterable[Any]) -> list[str]:
     answers = [agrees for each in given.values() for agrees in each]
     together = len(set().union(*cases.values()))
     return [*lines, f"{'together':{wide}}  {together:5}  {len(answers):5}  {sum(answers):5}"]
+
+
+@pytest.fixture
+def parity(request: pytest.FixtureRequest) -> Iterator[Parity]:
+    """Collects what the commands of a case answer."""
+    seen = Parity()
+    yield seen
+    request.node.user_properties.append((PROPERTY, seen.seen))
+
+
+def show(terminalreporter: pytest.TerminalReporter, where: str) -> None:
+    """Print the table of a real host at the end of a run."""
+    ended = [report for reports in terminalreporter.stats.values() for report in reports]
+    lines = table(report for report in ended if getattr(report, "when", "") == "teardown")
+    if lines:
+        terminalreporter.section(f"parity: what the simulated host claims, {where}")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -4,13 +4,15 @@ A case is a list of steps. `run` is a command line, `{top}` and `{pool}` in it s
 pool, `{NAME}` for what an earlier step kept. `code` (0 unless told), `out` and `err` are regular expressions that
 the whole text must match (not checked where absent, but a step that succeeds says nothing on stderr unless `err`).
 `eventually` repeats the step until it is so. Other steps: `define` (a container, with `binds`, and how it `behaves`;
-its store path is kept as `{store}`), `write`, `mkdir`, `unlink`, `gone` and `there` (host paths), `configure` (what the
-host is).
+its store path is kept as `{store}`), `write` (a `text`, or `random` bytes), `mkdir`, `unlink`, `gone` and `there` (host
+paths), `configure` (what the host is).
 A case with `only` needs what that kind of host alone can be told or has.
 """
 
 from __future__ import annotations
 
+import base64
+import random
 import re
 import shlex
 from pathlib import Path
@@ -55,7 +57,7 @@ async def play(host: Host, step: dict[str, Any], known: dict[str, str], parity: 
         binds = [filled(bind) for bind in step.get("binds", ())]
         known["store"] = await host.define(step["define"], binds, step.get("behaves", ""))
     elif "write" in step:
-        await host.write(filled(step["write"]), step.get("text", "") * step.get("times", 1))
+        await host.write(filled(step["write"]), _content(step))
     elif "mkdir" in step:
         await host.mkdir(filled(step["mkdir"]))
     elif "unlink" in step:
@@ -73,6 +75,13 @@ async def play(host: Host, step: dict[str, Any], known: dict[str, str], parity: 
         wrong = differs(result, step, filled)
         parity.saw(argv, agrees=not wrong)
         assert not wrong, f"{wrong}\n{' '.join(argv)}\nrc {result.code}\n{result.out}\n{result.err}"
+
+
+def _content(step: dict[str, Any]) -> str:
+    """What is to be written: a text, or so many bytes that do not compress."""
+    if "random" not in step:
+        return str(step.get("text", ""))
+    return base64.b64encode(random.Random(0).randbytes(step["random"] * 3 // 4)).decode()
 
 
 def differs(result: Result, step: dict[str, Any], filled: Any) -> str:

@@ -149,10 +149,10 @@ def kept(name: str, build: Callable[[Path], None], how_long: str) -> Path:
 
 
 def _forget_older(place: Path) -> None:
-    """Of each kind of tree, keep the three newest: older recipes do not come back."""
+    """Of each kind of tree, keep the two newest: older recipes do not come back."""
     kind = place.name.partition("-")[0]
     trees = [path for path in cache().glob(f"{kind}-*") if path.is_dir() and "." not in path.name]
-    for old in sorted(trees, key=lambda path: path.stat().st_mtime, reverse=True)[3:]:
+    for old in sorted(trees, key=lambda path: path.stat().st_mtime, reverse=True)[2:]:
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -185,11 +185,9 @@ def cgroups() -> Path:
 def dissolve(group: Path) -> None:
     """Remove a control group with all below it, once what was in it has ended."""
     for _ in range(200):
-        for inner in sorted(group.rglob("*/"), reverse=True):
+        for inner, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
-                inner.rmdir()
-        with contextlib.suppress(FileNotFoundError, OSError):
-            group.rmdir()
+                os.rmdir(inner)
         if not group.exists():
             return
         time.sleep(0.05)

@@ -68,7 +68,7 @@ def _set(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
             try:
                 values[key] = checked(key, value)
             except ValueError as error:
-                raise Refusal(f"cannot set property for '{name}': {error}") from error
+                raise Refusal(f"cannot set property for '{name}': {error}", 255) from error
         _check_sizes(disk, tree, dataset, values)
         _change_properties(call, disk, tree, dataset, values, remount=not found)
     return Answer()
@@ -80,7 +80,8 @@ def _check_sizes(disk: Disk, tree: Tree, dataset: Dataset, values: dict[str, str
     for key, measure in taken.items():
         wanted = int(values.get(key, "0"))
         if wanted and wanted < measure(dataset):
-            raise Refusal(f"cannot set property for '{dataset.name}': size is less than current used or reserved space")
+            why = "size is less than current used or reserved space"
+            raise Refusal(f"cannot set property for '{dataset.name}': {why}", 255)
 
 
 def _change_properties(
@@ -89,7 +90,7 @@ def _change_properties(
     """Write properties; a new mountpoint moves what is mounted. A value of '' for a user property stays, as real."""
     moves = "mountpoint" in values and remount
     had_none = dataset.mountpoint in ("none", "legacy")
-    names = unmount_subtree(call, disk, tree, dataset) if moves else []
+    names = unmount_subtree(disk, tree, dataset) if moves else []
     if moves:
         call.checkpoint()
         disk.forget_mountpoint(dataset)
@@ -108,14 +109,15 @@ def _inherit(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
         raise Refusal("missing dataset argument\nusage:\n\tinherit [-rS] <property> <filesystem>\n", 2)
     key, *names = words
     if key in OWN:
-        hint = f"\nuse 'zfs set {key}=none' to clear" if key in SIZES else ""
+        clear = f"\nuse 'zfs set {key}=none' to clear\nuse 'zfs inherit -S {key}' to revert to received value"
+        hint = clear if key in SIZES else ""
         raise Refusal(f"'{key}' property cannot be inherited{hint}")
     if ":" not in key and key not in INHERITED:
         raise Refusal(f"invalid property '{key}'\nusage:\n\tinherit [-rS] <property> <filesystem>\n", 2)
     for name in names:
         tree = disk.tree()
         dataset = tree.get(name)
-        moved = unmount_subtree(call, disk, tree, dataset) if key == "mountpoint" else []
+        moved = unmount_subtree(disk, tree, dataset) if key == "mountpoint" else []
         with call.world.state.write() as db:
             for each in dataset.walk() if ("-r", "") in found else [dataset]:
                 db.execute("DELETE FROM props WHERE id = ? AND key = ?", (each.id, key))
@@ -146,16 +148,13 @@ def _rename(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
     for above in missing:
         make(call, disk, above, {})
     keep = ("-u", "") in found and "mountpoint" in dataset.local
-    had_none = dataset.mountpoint in ("none", "legacy")
-    mounted = [] if keep else unmount_subtree(call, disk, tree, dataset)
+    mounted = [] if keep else unmount_subtree(disk, tree, dataset)
     disk.forget_mountpoint(dataset)
     call.checkpoint()
     with call.world.state.write() as db:
         for each in dataset.walk():
             db.execute("UPDATE datasets SET name = ? WHERE id = ?", (new + each.name[len(old) :], each.id))
     call.checkpoint()
-    if had_none and old not in mounted:
-        mounted.insert(0, old)
     mount_all(disk, [new + name[len(old) :] for name in mounted])
     return Answer()
 

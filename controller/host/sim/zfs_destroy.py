@@ -59,17 +59,23 @@ def _dependents(dataset: Dataset) -> list[str]:
 
 
 def _remove(call: Call, disk: Disk, tree: Tree, dataset: Dataset) -> None:
-    """Destroy a dataset and all below it; the top of a pool stays, as `zfs destroy -r POOL` leaves it."""
+    """Destroy a dataset and all below it; the top of a pool stays, as `zfs destroy -r POOL` leaves it.
+
+    One that a container has bound in stays, but its snapshots and its mounts are gone all the same.
+    """
+    used = any(each.mounted and bound_below(call.world, each.mountpoint) for each in dataset.walk())
     for each in dataset.walk():
-        if each.mounted and bound_below(call.world, each.mountpoint):
-            raise Refusal(f"cannot unmount '{each.mountpoint}': pool or dataset is busy")
-    for each in reversed(list(dataset.walk())):
         for snapshot in each.snapshots:
             _remove_snapshot(call, disk, snapshot)
+    if used:
+        unmount_subtree(disk, tree, dataset)
+        names = [each.name for each in reversed(list(dataset.walk()))]
+        raise Refusal("\n".join(f"cannot destroy '{name}': dataset is busy" for name in names))
+    for each in reversed(list(dataset.walk())):
         if each.name in tree.pools:
             continue
         if each.mounted:
-            unmount_subtree(call, disk, tree, each)
+            unmount_subtree(disk, tree, each)
         disk.forget_mountpoint(each)
         with call.world.state.write() as db:
             db.execute("DELETE FROM datasets WHERE id = ?", (each.id,))

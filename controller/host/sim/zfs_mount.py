@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.host.sim import units
 from controller.host.sim.command import Answer, Call, Refusal
 from controller.host.sim.zfs_args import Verb, one, parse
 from controller.host.sim.zfs_data import Disk
@@ -32,12 +31,15 @@ def mounted_below(tree: Tree, dataset: Dataset) -> list[Dataset]:
     return sorted(found, key=lambda each: each.mountpoint)
 
 
-def unmount_subtree(call: Call, disk: Disk, tree: Tree, dataset: Dataset) -> list[str]:
-    """Unmount a dataset and all below it; the names of those that were mounted. Busy ones refuse, and all stay."""
+def unmount_subtree(disk: Disk, tree: Tree, dataset: Dataset) -> list[str]:
+    """Unmount a dataset and all below it; the names of those that were mounted. Busy ones refuse, and all stay.
+
+    What a container has bound in is not busy: it keeps mounts of its own.
+    """
     mounted = [each for each in dataset.walk() if each.mounted]
     for each in reversed(mounted):
         strangers = [other for other in mounted_below(tree, each) if other not in mounted]
-        if strangers or units.bound_below(call.world, each.mountpoint):
+        if strangers:
             raise Refusal(f"cannot unmount '{each.mountpoint}': pool or dataset is busy")
     for each in reversed(mounted):
         disk.unmount(each)
@@ -66,7 +68,7 @@ def _mount(_call: Call, disk: Disk, args: Sequence[str]) -> Answer:
     return Answer()
 
 
-def _unmount(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
+def _unmount(_call: Call, disk: Disk, args: Sequence[str]) -> Answer:
     _found, words = parse(args, "fau", "unmount [-fu] <-a | filesystem|mountpoint>")
     name = one(words, "filesystem", "unmount [-fu] <-a | filesystem|mountpoint>")
     tree = disk.tree()
@@ -78,7 +80,7 @@ def _unmount(call: Call, disk: Disk, args: Sequence[str]) -> Answer:
     dataset = tree.get(name)
     if not dataset.mounted:
         raise Refusal(f"cannot unmount '{name}': not currently mounted")
-    unmount_subtree(call, disk, tree, dataset)
+    unmount_subtree(disk, tree, dataset)
     return Answer()
 
 
