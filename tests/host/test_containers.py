@@ -13,6 +13,23 @@ pytestmark = pytest.mark.host
 DATA = "/tank/users/alice/containers"
 
 
+TERMINAL = """
+import os, pty, sys
+child, terminal = pty.fork()
+if not child:
+    os.execvp(sys.argv[1], sys.argv[1:])
+typed = b"echo it is $(hostname) as $(id -u); exit\\n"
+try:
+    while shown := os.read(terminal, 4096):
+        sys.stdout.write(shown.decode(errors="replace"))
+        if typed and (b"# " in shown or b"$ " in shown):
+            typed = typed[os.write(terminal, typed):]
+except OSError:
+    pass
+"""
+"""Runs a command on a terminal, and types into the first prompt."""
+
+
 def bare(**fields: object) -> dict[str, object]:
     return {"owner": "alice", **fields}
 
@@ -145,3 +162,13 @@ def test_a_build_that_fails_changes_nothing(box: Appliance) -> None:
         assert words in result.out + result.err
         assert box.host.inside("dev", "cut -d' ' -f22 /proc/1/stat").out == before
     assert box.condition("dev", "System")["reason"] == "Blocked"
+
+
+def test_enter_is_a_shell_in_the_container(box: Appliance) -> None:
+    box.commit(dev=spec())
+    box.voxnix("apply")
+    shown = box.host.do("python3", "-c", TERMINAL, "voxnix", "enter", "dev", timeout=60)
+    assert "it is dev as 0" in shown
+    down = box.host.call("voxnix", "enter", "nope")
+    assert down.code != 0
+    assert "Traceback" not in down.err

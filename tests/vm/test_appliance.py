@@ -5,6 +5,7 @@ One container goes through its life; the tests of this file build on each other,
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.vm.machine import Machine
 pytestmark = pytest.mark.vm
 
 DATA = "tank/users/alice/containers/dev"
+BOMB = "again() { again | again & }; while :; do again; done"
 GROUP = "/sys/fs/cgroup/machine.slice/container@dev.service"
 
 
@@ -34,6 +36,12 @@ def counted(vm: Machine, file: str, key: str) -> int:
     """One number of a keyed file of the container's control group."""
     lines = vm.do("cat", f"{GROUP}/{file}").splitlines()
     return int(dict(line.split() for line in lines)[key])
+
+
+def test_doctor_finds_the_host_able(vm: Machine, box: Appliance) -> None:
+    found = json.loads(box.voxnix("doctor", "--json"))
+    assert found["able"]
+    assert {check["what"]: check["found"] for check in found["checks"]}["zfs"] == "pool tank is online"
 
 
 def test_a_commit_becomes_a_container_on_datasets(vm: Machine, box: Appliance) -> None:
@@ -112,6 +120,10 @@ def test_what_was_written_survives_a_power_cut(vm: Machine, box: Appliance) -> N
 
 
 def test_removal_and_return_keep_every_file(vm: Machine, box: Appliance) -> None:
+    """Whatever goes on in it: it forks without end as it is removed."""
+    refused = counted(vm, "pids.events", "max")
+    assert vm.inside("dev", f"systemd-run -q --no-block bash -c '{BOMB}'").code == 0
+    box.until(lambda: counted(vm, "pids.events", "max") > refused, "its forks to reach their limit")
     box.commit(dev=None)
     box.voxnix("apply")
     assert vm.do("machinectl", "list", "--output=json") == "[]\n"
