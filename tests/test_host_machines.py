@@ -207,6 +207,19 @@ async def test_a_container_that_does_not_stop_is_killed(machines: Machines, host
     assert not (await seen(machines)).up
 
 
+async def test_a_container_that_takes_long_to_stop_is_asked_again(host: SimHost) -> None:
+    files = Files(host.root)
+    deadlines = Deadlines(stop=1.0, ask=0.05, kill=1.0, probe=1.0, poll=0.01)
+    machines = Machines(host, files, Deliveries(files, SecretStore(files)), deadlines)
+    await install(host)
+    await machines.start(START)
+    host.configure(stop_seconds=0.3)
+    asked = host.faults.add(Fault(match=r"machinectl kill dev .*SIGRTMIN\+3", code=0, stderr="", times=None))
+    await machines.stop(Stop("dev"))
+    assert not (await seen(machines)).up
+    assert host.faults.struck(asked) > 1
+
+
 async def test_a_container_that_nothing_stops_is_told(machines: Machines, host: SimHost) -> None:
     await install(host)
     await machines.start(START)

@@ -34,12 +34,13 @@ class Deadlines:
     """How long things may take, in seconds.
 
     `start` leaves the unit's own five minutes their time; after `stop`, before systemd would kill all that is left
-    in one go, an orderly stop turns into a kill, which has `kill` seconds; `probe` is for commands that only look;
-    between two looks `poll` passes.
+    in one go, an orderly stop turns into a kill, which has `kill` seconds; meanwhile it is asked again every `ask`.
+    `probe` is for commands that only look; between two looks `poll` passes.
     """
 
     start: float = 330
     stop: float = 60
+    ask: float = 3
     kill: float = 15
     probe: float = 10
     poll: float = 0.1
@@ -110,7 +111,7 @@ class Machines:
         if await self._gone(name):
             return
         try:
-            await self._systemctl("stop", name, within=self._deadlines.stop)
+            await self._ask_to_stop(name)
         except Transient:
             await self._kill(name)
         if not await self._wait_gone(name):
@@ -119,6 +120,21 @@ class Machines:
                 machine = await self.look(name)
                 raise Transient(f"{name} does not stop: its unit is {machine.unit.active}/{machine.unit.sub}")
         await self.clear_failed(ClearFailed(name))
+
+    async def _ask_to_stop(self, name: str) -> None:
+        """Have systemd stop a container, and ask its first process again meanwhile.
+
+        What is asked of a container while it begins to boot is lost: nobody in it listens yet.
+        """
+        again = ("machinectl", "kill", name, "--kill-whom=leader", "--signal=SIGRTMIN+3")
+        stopping = asyncio.create_task(self._systemctl("stop", name, within=self._deadlines.stop))
+        try:
+            while not (await asyncio.wait({stopping}, timeout=self._deadlines.ask))[0]:
+                await self._run.run(again, timeout=self._deadlines.probe)
+            await stopping
+        finally:
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
 
     async def clear_failed(self, action: ClearFailed) -> None:
         """Forget that a unit failed; nothing where it did not."""

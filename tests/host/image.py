@@ -28,7 +28,8 @@ TOOLS = {"mmdebstrap": "mmdebstrap", "nsenter": "util-linux", "ip": "iproute2"}
 """Programs that this needs on the machine, and the packages that have them."""
 HOST = (
     *("systemd-sysv", "systemd-container", "dbus", "libpam-systemd", "polkitd", "procps", "iproute2", "iputils-ping"),
-    *("dnsmasq-base", "nftables", "git", "openssh-client", "python3", "nix-bin", "ca-certificates", "mount", "jq"),
+    *("dnsmasq-base", "nftables", "git", "openssh-client", "openssh-server", "python3", "nix-bin", "ca-certificates"),
+    *("mount", "jq"),
 )
 FUSE = ("zfs-fuse", "fuse")
 """ZFS without a kernel module."""

@@ -120,7 +120,7 @@ class Life:
                 return False
             for hold in status.get("holds", ()):
                 if hold["id"] not in approved:
-                    self.box.voxnix("approve", hold["id"])
+                    self.box.voxnix("approve", hold["id"], "--yes", "--no-wait")
                     approved.add(hold["id"])
             phases = {each["name"]: each["phase"] for each in status.get("containers", ())}
             return (bool(approved) or status.get("revision") == revision) and phases == dict.fromkeys(

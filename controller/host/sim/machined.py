@@ -32,10 +32,10 @@ async def machinectl(call: Call) -> Answer:
         raise Refusal(f"Unknown command verb '{verb}'.")
     if not names:
         raise Refusal("Too few arguments.")
-    return _about(call, verb, names)
+    return _about(call, verb, names, flags)
 
 
-def _about(call: Call, verb: str, names: list[str]) -> Answer:
+def _about(call: Call, verb: str, names: list[str], flags: dict[str, str]) -> Answer:
     blocks: list[str] = []
     for given in names:
         name = given.rpartition("@")[2]
@@ -45,7 +45,8 @@ def _about(call: Call, verb: str, names: list[str]) -> Answer:
         if verb in ("terminate", "poweroff"):
             power.begin_stop(call.world, name)
         elif verb == "kill":
-            power.kill_leader(call.world, name)
+            end = power.kill_leader if flags.get("--signal") in ("SIGKILL", "KILL", "9") else power.begin_stop
+            end(call.world, name)
         elif verb == "reboot":
             power.begin_stop(call.world, name)
             power.begin_start(call.world, name)
