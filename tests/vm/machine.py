@@ -134,7 +134,7 @@ class Machine:
         """Run a shell script that must succeed; what it printed."""
         return self.do("sh", "-ec", script, timeout=timeout)
 
-    def inside(self, container: str, script: str, timeout: float = 120) -> Result:
+    def inside(self, container: str, script: str, timeout: float = 300) -> Result:
         """Run a shell script as root in a container."""
         enter = ("systemd-run", "-M", container, "--wait", "--pipe", "--collect", "-q", "sh", "-c", script)
         return self.call(*enter, timeout=timeout)
