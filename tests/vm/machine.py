@@ -82,18 +82,8 @@ class Machine:
         files = (self.directory / "root.qcow2", self.directory / "pool.qcow2")
         drives = [f"file={file},format=qcow2,if=virtio,cache=unsafe" for file in files]
         return [
-            *(
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "qemu-system-x86_64",
-                "-accel",
-                "tcg,thread=multi,tb-size=512",
-                "-cpu",
-                "Nehalem",
-                "-smp",
-                "2",
-            ),
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=512"),
+            *("-cpu", "Nehalem", "-smp", "2"),
             *("-m", str(MEMORY), "-display", "none", "-no-reboot", "-nodefaults", "-serial", f"file:{self.console}"),
             *("-kernel", str(self._disk / "vmlinuz"), "-initrd", str(self._disk / "initrd.img")),
             *("-append", KERNEL),
