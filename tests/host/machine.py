@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from controller.host.run import Processes, Result
+from tests.host.commands import Commands
 
 BOOT = Path(__file__).parent / "boot.sh"
 POOL = "/var/lib/testhost/tank.img"
@@ -31,7 +32,7 @@ class Down(Exception):
     """A host is not up, or did not come up; the text has the end of its console."""
 
 
-class Machine:
+class Machine(Commands):
     """One test host. `run` answers commands as `controller.host.run.Runner` does; `do` and `sh` are shorter."""
 
     def __init__(self, name: str, directory: Path, lower: Sequence[Path]) -> None:
@@ -126,21 +127,6 @@ class Machine:
             self.within(argv), capture_output=True, text=True, errors="replace", timeout=timeout, check=False, **feed
         )
         return Result(argv, done.returncode, done.stdout, done.stderr)
-
-    def do(self, *argv: str, stdin: str | None = None, timeout: float = 300) -> str:
-        """Run a command that must succeed; what it printed."""
-        result = self.call(*argv, stdin=stdin, timeout=timeout)
-        assert result.code == 0, f"{shlex.join(argv)}: exit code {result.code}\n{result.out}\n{result.err}"
-        return result.out
-
-    def sh(self, script: str, timeout: float = 300) -> str:
-        """Run a shell script that must succeed; what it printed."""
-        return self.do("sh", "-ec", script, timeout=timeout)
-
-    def inside(self, container: str, script: str, timeout: float = 60) -> Result:
-        """Run a shell script as root in a container."""
-        enter = ("systemd-run", "-M", container, "--wait", "--pipe", "--collect", "-q", "sh", "-c", script)
-        return self.call(*enter, timeout=timeout)
 
     def within(self, argv: Sequence[str]) -> list[str]:
         """The machine's command for a command of the host: in its namespaces, and in a control group of its own."""

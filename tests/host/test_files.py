@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -42,8 +44,16 @@ def clones(box: Appliance) -> list[str]:
     return [name for name in said if name != "tank/looking"]
 
 
-def head(box: Appliance) -> str:
-    return box.host.do("git", "-C", REPO, "rev-parse", "main").strip()
+def settled(box: Appliance) -> dict[str, Any]:
+    """The status once nothing is left to do at the head but what is held."""
+    head = box.host.do("git", "-C", REPO, "rev-parse", "main").strip()
+
+    def done() -> bool:
+        plan = json.loads(box.host.call("voxnix", "plan", "--json").out)
+        return box.status().get("revision") == head and not plan["lanes"] and not plan["waits"]
+
+    box.until(done, f"nothing left to do at {head[:10]}")
+    return box.status()
 
 
 def test_a_lost_file_comes_back_from_a_snapshot_while_its_container_runs(dev: Appliance) -> None:
@@ -89,10 +99,10 @@ def test_data_goes_back_with_its_spec_once_approved(box: Appliance) -> None:
     inside(box, "echo spoiled >/workspace/notes; sync")
     said = box.voxnix("rollback", "dev", "--data", "-m", "fish ate it")
     assert "It is held" in said
-    assert len(box.converged(head(box))["holds"]) == 1
+    assert len(settled(box)["holds"]) == 1
     assert inside(box, "cat /workspace/notes") == "spoiled\n"
     box.voxnix("approve", "dev", "--yes")
-    assert box.converged(head(box))["holds"] == []
+    assert settled(box)["holds"] == []
     assert inside(box, "cat /workspace/notes") == "good\n"
     (piece,) = box.status()["trash"]
     assert box.voxnix("files", piece["id"], "--at", "latest", "/workspace/notes") == "spoiled\n"

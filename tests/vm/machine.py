@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 
 from controller.errors import Blocked, Transient
 from controller.host.run import Result
+from tests.host.commands import Commands
 from tests.host.image import quietly
 
 POOL_DISK = "4G"
@@ -42,7 +42,7 @@ class Down(Exception):
     """The machine is not up, or did not come up; the text has the end of its console."""
 
 
-class Machine:
+class Machine(Commands):
     """A machine in `directory`, booted from `disk` (see `image.disk`). It satisfies `controller.host.run.Runner`."""
 
     def __init__(self, disk: Path, directory: Path) -> None:
@@ -113,21 +113,6 @@ class Machine:
         """Run a command inside to its end, whatever its exit code."""
         _, answer = self._ask(_task(argv, timeout, stdin))
         return _result(argv, answer.result(timeout + 60), timeout)
-
-    def do(self, *argv: str, stdin: str | None = None, timeout: float = 300) -> str:
-        """Run a command that must succeed; what it printed."""
-        result = self.call(*argv, stdin=stdin, timeout=timeout)
-        assert result.code == 0, f"{shlex.join(argv)}: exit code {result.code}\n{result.out}\n{result.err}"
-        return result.out
-
-    def sh(self, script: str, timeout: float = 300) -> str:
-        """Run a shell script that must succeed; what it printed."""
-        return self.do("sh", "-ec", script, timeout=timeout)
-
-    def inside(self, container: str, script: str, timeout: float = 300) -> Result:
-        """Run a shell script as root in a container."""
-        enter = ("systemd-run", "-M", container, "--wait", "--pipe", "--collect", "-q", "sh", "-c", script)
-        return self.call(*enter, timeout=timeout)
 
     def make_pool(self) -> Machine:
         """The pool `tank`, on the second disk."""
