@@ -51,12 +51,15 @@ class Fleet:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=hosts))
         self._machines: list[Machine] = []
         self._lower: tuple[Path, ...] = ()
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Fleet:
         if os.geteuid() != 0:
             raise SystemExit("Test hosts need root, for namespaces and mounts: sudo make test-host")
-        self._lower = (self._laid(), image.app(), image.host_tree())
-        self._base = image.base_tree()
+        trees = (image.app(), image.host_tree(), image.base_tree())
+        self._held.enter_context(image.held(*trees))
+        self._lower = (self._laid(), *trees[:2])
+        self._base = trees[2]
         raise_instances()
         return self
 
@@ -65,6 +68,7 @@ class Fleet:
             with contextlib.suppress(FileNotFoundError):
                 machine.remove()
         shutil.rmtree(self.directory)
+        self._held.close()
         put_back_instances()
 
     def make(self, name: str) -> Machine:

@@ -8,6 +8,7 @@ killed is never taken for one that ended, and an edited recipe never for the old
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -126,8 +127,6 @@ def tree_over(lower: Path, upper: Path) -> Iterator[Path]:
 
 def kept(name: str, build: Callable[[Path], None], how_long: str) -> Path:
     """The tree of this name in the cache, built where it is missing; one build at a time, whoever asks."""
-    import fcntl
-
     place = cache() / name
     if place.exists():
         return place
@@ -149,12 +148,24 @@ def kept(name: str, build: Callable[[Path], None], how_long: str) -> Path:
     return place
 
 
+@contextmanager
+def held(*trees: Path) -> Iterator[None]:
+    """See that these trees stay in the cache for as long as this is open."""
+    with ExitStack() as stack:
+        for tree in trees:
+            lock = stack.enter_context((cache() / f"{tree.name}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
 def _forget_older(place: Path) -> None:
-    """Of each kind of tree, keep the two newest: older recipes do not come back."""
+    """Of each kind of tree, keep the two newest, and what somebody holds: older recipes do not come back."""
     kind = place.name.partition("-")[0]
     trees = [path for path in cache().glob(f"{kind}-*") if path.is_dir() and "." not in path.name]
     for old in sorted(trees, key=lambda path: path.stat().st_mtime, reverse=True)[2:]:
-        shutil.rmtree(old, ignore_errors=True)
+        with (cache() / f"{old.name}.lock").open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def tools(needed: dict[str, str] | None = None) -> None:

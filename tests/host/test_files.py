@@ -85,6 +85,7 @@ def test_a_reader_that_is_killed_leaves_what_the_next_one_removes(dev: Appliance
         dev.host.sh("kill -9 $(pgrep -f '[f]iles dev --at .*big')")
         reader.send_signal(signal.SIGKILL)
         reader.stdout.read()
+    dev.until(lambda: dev.host.call("pgrep", "-f", "files dev --at .*big").code == 1, "the killed reader to be gone")
     assert len(clones(dev)) == 1
     assert dev.status()["foreign"] == []
     assert dev.voxnix("files", "dev", "--at", LABEL, "/workspace/notes") == "then\n"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.parity import parity, show
 from tests.host.appliance import Appliance
+from tests.host.image import held
 from tests.vm.image import disk
 from tests.vm.machine import Machine
 
@@ -19,12 +20,14 @@ __all__ = ["parity"]
 def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A booted machine with the pool `tank`."""
     directory = tmp_path_factory.mktemp("vm")
-    machine = Machine(disk(), directory)
-    try:
-        yield machine.boot().make_pool()
-    finally:
-        machine.cut()
-        shutil.rmtree(directory)
+    kept = disk()
+    machine = Machine(kept, directory)
+    with held(kept):
+        try:
+            yield machine.boot().make_pool()
+        finally:
+            machine.cut()
+            shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
