@@ -77,6 +77,7 @@ class Controller:
     resync: float = 60.0
     listen: Watch | None = None
     """What hears from the host, while `run` runs, which container has changed."""
+    looked: Callable[[Look, Reading], None] = lambda *_: None
 
     def __post_init__(self) -> None:
         self._converger = Converger(self.act, self._settle, self._progress)
@@ -170,6 +171,7 @@ class Controller:
         self._converger.start(look.plan)
         self.last = look
         self._publisher.publish(reading, look, self.policy)
+        self.looked(look, reading)
         return look.plan
 
     async def converge(self) -> Settled:

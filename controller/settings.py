@@ -53,6 +53,8 @@ class Settings:
     name: str = ""
     library: str = ""
     trash_days: int = 30
+    delegate_keys: str = ""
+    """The agent's public keys, one a line, or a file of them: who comes with one is a delegate, not a person."""
     resync: float = 60.0
     """Seconds between looks at the host when nothing else asks for one."""
     tailnet: TailnetSettings | None = None
@@ -91,6 +93,19 @@ class Settings:
     def store(self) -> Path:
         """The controller's store."""
         return self.data / "store.db"
+
+    @property
+    def delegates(self) -> tuple[str, ...]:
+        """The agent's public keys. Raises `BadInput` for what is none."""
+        from controller.receive import read_keys
+
+        if not self.delegate_keys or " " in self.delegate_keys:
+            return read_keys(self.delegate_keys, "delegate_keys")
+        try:
+            return read_keys(Path(self.delegate_keys).read_text(), self.delegate_keys)
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "`delegate_keys` in the settings names a file of public keys, or has them itself"
+            raise BadInput(f"{self.delegate_keys} cannot be read: {error}", hint=hint) from error
 
     @property
     def modules(self) -> Path:
@@ -136,6 +151,9 @@ def _from_file(path: Path, *, required: bool) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not valid TOML: {error}") from error
     tailnet = values.pop("tailnet", None)
+    keys = values.get("delegate_keys")
+    if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
+        values["delegate_keys"] = "\n".join(keys)
     settings = _built(Settings, values, path, "")
     if tailnet is None:
         return settings

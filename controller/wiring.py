@@ -14,7 +14,10 @@ from controller.errors import BadInput
 from controller.settings import Settings, TailnetSettings
 
 if TYPE_CHECKING:
+    from controller.chronicle import Write
     from controller.converge import Progress
+    from controller.desired import Identities
+    from controller.git import Mirror
     from controller.host.controlplane import ControlPlane
     from controller.host.hands import Hands
     from controller.host.run import Runner
@@ -86,6 +89,7 @@ async def controller(
     `run` stands in for the host that the settings name, and `listen` for what hears of its changes.
     Raises `Blocked` where another controller runs, or the store cannot be read.
     """
+    from controller.chronicle import Chronicle
     from controller.desired import Desires
     from controller.git import Mirror
     from controller.loop import Clock, Controller
@@ -99,7 +103,23 @@ async def controller(
         plane = await stack.enter_async_context(control_plane(settings, run))
         host = Host.of(settings, run, plane, store, clock.now)
         mirror = Mirror(settings.data / "mirror.git", settings.repository, branch=settings.branch)
-        desires = Desires(mirror, store, modules(settings), settings.name, trash=lambda: host.trash_of, now=clock.now)
+        desires = Desires(
+            mirror,
+            store,
+            modules(settings),
+            settings.name,
+            witnesses=witnesses(settings, mirror),
+            trash=lambda: host.trash_of,
+            now=clock.now,
+        )
+        chronicle = await stack.enter_async_context(
+            Chronicle(store, settings.name, clock.now, mirror, notebook(settings, mirror))
+        )
+
+        def both(progress: Progress) -> None:
+            chronicle.progress(progress)
+            tell(progress)
+
         yield Controller(
             store=store,
             desires=desires,
@@ -107,11 +127,31 @@ async def controller(
             act=host.act,
             policy=policy(settings),
             clock=clock,
-            tell=tell,
+            tell=both,
             jitter=jitter,
             resync=settings.resync,
             listen=listen or signals(settings),
+            looked=chronicle.looked,
         )
+
+
+def notebook(settings: Settings, mirror: Mirror) -> Write:
+    """What writes notes into the state repo, here or on another machine."""
+    from controller.git import Author, StateRepo
+    from controller.git.notes import send_notes, write_notes
+
+    path, author = mirror.local, Author("voxnix", f"voxnix@{settings.name}")
+    if path is None:
+        return lambda changes: send_notes(mirror, changes, author)
+    return lambda changes: write_notes(StateRepo(path, branch=settings.branch), changes, author)
+
+
+def witnesses(settings: Settings, mirror: Mirror) -> Identities:
+    """Who tells who brought a commit: the receive log of a state repo on this appliance, and signatures."""
+    from controller.desired import Identities
+    from controller.receive import ReceiveLog
+
+    return Identities(mirror, ReceiveLog(mirror.local) if mirror.local else None, settings.delegates)
 
 
 def signals(settings: Settings) -> Watch | None:

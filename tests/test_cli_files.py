@@ -8,6 +8,7 @@ import re
 import stat
 
 import pytest
+import yaml
 
 from controller.cli.app import COMMANDS
 from controller.git import StateRepo
@@ -135,8 +136,61 @@ def test_validate_without_anything_to_validate(shell):
 
 
 def test_schema_is_json(shell):
-    assert json.loads(shell.run("schema", options=False).out).keys() == {"spec", "tenant", "defaults"}
+    assert json.loads(shell.run("schema", options=False).out).keys() == {"spec", "tenant", "policy", "defaults"}
     assert "owner" in json.loads(shell.run("schema", "spec", options=False).out)["properties"]
+
+
+def test_init_brings_schemas_that_its_files_name(shell):
+    shell.run("init", "new.git", "--example", options=False)
+    repo = StateRepo(shell.directory / "new.git")
+    tree = repo.tree(repo.head(), "state", "schema")
+    texts = repo.read(repo.head(), list(tree))
+    for path, text in texts.items():
+        if path.startswith("state/"):
+            named = re.match(rb"# yaml-language-server: \$schema=(\S+)\n", text)[1].decode()
+            there = os.path.normpath(f"{os.path.dirname(path)}/{named}")
+            kind = {"state/defaults.yaml": "defaults"}.get(path, "tenant" if "tenants" in path else "spec")
+            assert there == f"schema/{kind}.json"
+            assert json.loads(texts[there])["title"] == f"voxnix {'container' if kind == 'spec' else kind}"
+    assert shell.run("--state", "new.git", "validate", options=False).code == 0
+
+
+def test_schemas_in_a_work_tree_are_brought_up_to_date(shell):
+    root = tree(shell, dev=DEV, tenants__alice=FILES["state/tenants/alice.yaml"])
+    said = shell.run("schema", "--write", str(root), options=False)
+    assert said.code == 0
+    assert said.out.count("wrote") == 4
+    (root / "schema/spec.json").write_text("old")
+    assert shell.run("--json", "schema", "--write", "tree", options=False).json == {
+        "schema/spec.json": True,
+        "schema/tenant.json": False,
+        "schema/policy.json": False,
+        "schema/defaults.json": False,
+    }
+    os.chdir(root)
+    assert shell.run("schema", "--write", options=False).out.count("as it was") == 4
+    assert shell.run("validate", options=False).out == "2 files, no mistakes\n"
+    assert "holds no `state` folder" in shell.run("schema", "--write", "state", options=False).err
+
+
+def test_a_new_spec_names_its_schema(shell):
+    shell.begin()
+    assert shell.good("new", "lab").out.startswith(
+        "# yaml-language-server: $schema=../schema/spec.json\n# One container"
+    )
+
+
+def test_the_hook_for_pre_commit_is_the_command_that_there_is():
+    (hook,) = yaml.safe_load((share("state").parent / ".pre-commit-hooks.yaml").read_text())
+    assert hook["entry"] == "voxnix validate"
+    assert hook["pass_filenames"] is False
+    pattern = re.compile(hook["files"])
+    assert [
+        path for path in ("state/dev.yaml", "state/tenants/a.yml", "x/state/a.yaml", "state/x") if pattern.search(path)
+    ] == [
+        "state/dev.yaml",
+        "state/tenants/a.yml",
+    ]
 
 
 def test_secrets_come_from_stdin_and_are_never_shown(shell):

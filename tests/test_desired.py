@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controller.admission import NOBODY, ROOT, Identity, Role
-from controller.desired import Desires
+from controller.desired import Desires, Witness
 from controller.errors import BadInput
 from controller.git import Author, Mirror, StateRepo
 from controller.observed import Unknown
@@ -26,13 +26,20 @@ FILES = {
 NOW = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def by_author(commit, tenants):
-    """A stand-in for signatures: the author's name says who it is; `agent` is the delegate."""
-    if commit.author == "agent":
-        return Identity(None, Role.MEMBER, delegate=True, how="the agent's key")
-    return (
-        Identity.of(commit.author, tenants) if commit.author in tenants else ROOT if commit.author == "root" else NOBODY
-    )
+class ByAuthor:
+    """A stand-in for signatures and keys: the author's name says who it is; `agent` is the delegate."""
+
+    def of(self, commits):
+        return Witness(self.identify)
+
+    def mark(self):
+        return None
+
+    def identify(self, commit, before):
+        known = {"root": ROOT, "agent": Identity(None, Role.MEMBER, delegate=True, how="the agent's key")}
+        if commit.author in before.tenants:
+            return (Identity.of(commit.author, before.tenants),)
+        return (known.get(commit.author, NOBODY),)
 
 
 class World:
@@ -56,7 +63,7 @@ class World:
         self.store = Store.open(self.path / "data/store.db", create=True)
         mirror = Mirror(self.path / "mirror.git", str(self.repo.path))
         self.desires = Desires(
-            mirror, self.store, self.library, identify=by_author, trash=lambda: self.trash, now=lambda: NOW
+            mirror, self.store, self.library, witnesses=ByAuthor(), trash=lambda: self.trash, now=lambda: NOW
         )
 
     def commit(self, changes=None, by="root", trailers=(), message="x"):

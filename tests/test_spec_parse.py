@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from controller.errors import InvalidFiles
 from controller.spec.document import MAX_BYTES, read_document
 from controller.spec.parse import MAX_PROBLEMS, parse_file
-from controller.spec.result import FileResult
+from controller.spec.result import FORMAT, FileResult
 
 CASES = Path(__file__).parent / "cases" / "spec"
 # fmt: off
@@ -73,7 +73,7 @@ def test_every_result_survives_being_kept(case):
 
 def test_a_result_of_another_version_is_refused():
     with pytest.raises(ValueError, match="version"):
-        FileResult.from_json(read("owner: alice\n").to_json().replace("[1,", "[0,", 1))
+        FileResult.from_json(read("owner: alice\n").to_json().replace(f"[{FORMAT},", "[0,", 1))
 
 
 def test_marks_say_where_values_stand():

@@ -14,6 +14,11 @@ from controller.spec.parse import classify
 from controller.spec.state import DecisionKind
 
 _FILE = "100644"
+_KNOWN = "a commit that is signed, or was pushed, with a key of a tenant"
+_RETURN = (
+    "put the branch back to the last good revision and push this with your own key; "
+    "or root takes it as it is: `voxnix accept-rewrite COMMIT`"
+)
 _MODES = {"120000": "a symbolic link", "160000": "a submodule", "100755": "an executable file"}
 
 
@@ -60,7 +65,7 @@ def judge(
     case = _Case(change, identity, tenant, before, after, trash)
     stranger = list(_stranger(case, requesters))
     refusals = [*_paths(case), *malformed(change), *(stranger or _rights(case)), *_tenants(case)]
-    warnings = list(misplaced(change))
+    warnings = [*misplaced(change), *_opened(case)]
     over = list(_limits(case))
     (refusals if case.limited else warnings).extend(over)
     touched = {touch.path for touch in change.touches}
@@ -78,9 +83,16 @@ def _stranger(case: _Case, requesters: tuple[str, ...]) -> Iterator[Problem]:
         elif case.tenant not in case.before.tenants:
             yield _of(case, f"there is no tenant `{case.tenant}` for whom the delegate could act")
     elif case.identity.role is Role.NOBODY:
-        yield _of(case, f"nobody with rights here brought this commit: {case.identity.how or case.identity}")
+        message = f"nobody with rights here brought this commit: {case.identity.how or case.identity}"
+        yield _of(case, message, _KNOWN if case.before.identity_required else "", _RETURN)
     elif case.identity.role is not Role.ROOT and case.identity.tenant not in case.before.tenants:
         yield _of(case, f"`{case.identity}` is no tenant at the commit before this one")
+
+
+def _opened(case: _Case) -> Iterator[Problem]:
+    """That a commit opens what was closed."""
+    if case.before.identity_required and not case.after.identity_required:
+        yield _of(case, "from now on a commit counts as root's own where it is not known who brought it")
 
 
 def _paths(case: _Case) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -28,13 +29,14 @@ class Identity:
     """Who brought a commit, as a signature or an authenticated key says; never git's author field.
 
     `delegate` is the agent's key: no person, it speaks for the tenant in `Requested-by`. `how` says in words how the
-    identity is known.
+    identity is known, or why it is not; `at` is when the receiving side took the commit in, where it noted that.
     """
 
     tenant: str | None
     role: Role
     delegate: bool = False
     how: str = ""
+    at: datetime | None = None
 
     @staticmethod
     def of(tenant: str, tenants: Mapping[str, Tenant], *, how: str = "") -> Identity:
@@ -79,7 +81,7 @@ class Snapshot:
 
     `specs` are the specs in force by name (of a frozen container its last valid one); `values` what each container's
     file says itself, as far as it could be read. `paths` are all files below `state/`; `problems` what
-    keeps a file from having effect.
+    keeps a file from having effect. `identity_required` is what the policy asks for.
     """
 
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Snapshot:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     paths: Collection[str] = ()
     problems: tuple[Problem, ...] = ()
+    identity_required: bool = False
 
     def owner(self, name: str) -> str | None:
         """Whose a container is: as its file says, or, where that cannot be read, as its last valid one did."""

@@ -146,8 +146,8 @@ async def _run(session: Session, tell: Any) -> None:
 
 
 def _refs(repository: str) -> Path | None:
-    """The folder of a local state repo that changes with every push."""
-    refs = Path(repository) / "refs"
+    """The folder of a local state repo that changes with every push, and not with the notes that are written to it."""
+    refs = Path(repository) / "refs/heads"
     return refs if refs.is_dir() else None
 
 

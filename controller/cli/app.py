@@ -34,9 +34,13 @@ COMMANDS = {
     "resume": ("decide", "Let the controller go on."),
     "accept-rewrite": ("decide", "Accept a state repo whose history was rewritten."),
     "history": ("history", "Who changed what, when, and why."),
-    "rollback": ("history", "Bring an earlier version of a spec back."),
-    "undo": ("history", "Take a commit back, with a new one."),
+    "blame": ("blame", "Of each field of a container, who set it last, and why."),
+    "rollback": ("rewind", "Bring an earlier version of a spec back."),
+    "undo": ("rewind", "Take a commit back, with a new one."),
+    "files": ("files", "What a container's data was: its snapshots, and single files out of them."),
     "secret": ("secret", "Secrets of tenants: set, list, remove."),
+    "keys": ("keys", "Lines for sshd, so that people push with their own keys."),
+    "serve": ("serve", "For sshd: answer who came with such a key."),
     "adopt": ("adopt", "Bring a container that exists already under a spec."),
     "doctor": ("doctor", "Is this host able to run us, and if not, what to do."),
     "demo": ("demo", "A guided tour on a simulated host."),
@@ -48,6 +52,8 @@ COMMANDS = {
 
 COMMON = {"--state": True, "--host": True, "--config": True, "--json": False}
 """The options that every command takes, and whether a value follows."""
+HIDDEN = ("serve", "sim")
+"""Commands that people do not type."""
 PASSING_ON = ("enter", "sim")
 """Commands that hand words on to others."""
 
@@ -80,7 +86,7 @@ class Voxnix(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands in `--help`, without loading any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items() if name != "sim"])
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items() if name not in HIDDEN])
 
     def __call__(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: with the code it returns, or 1 and a clear message, never a traceback."""

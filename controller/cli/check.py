@@ -53,12 +53,26 @@ def validate(session: Session, paths: tuple[Path, ...], revision: str | None) ->
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["spec", "tenant", "defaults"]), required=False)
+@click.argument("kind", type=click.Choice(["spec", "tenant", "policy", "defaults"]), required=False)
+@click.option(
+    "--write",
+    "tree",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value=".",
+    type=click.Path(path_type=Path),
+    help="Bring `schema/` in a work tree up to date, the one here if DIR is left out.",
+)
 @pass_session
-def schema(session: Session, kind: str | None) -> None:
-    """The JSON Schema of one kind of state file, or of all three."""
+def schema(session: Session, kind: str | None, tree: Path | None) -> None:
+    """The JSON Schema of one kind of state file, or of all."""
+    from controller.cli.editor import write_schemas
     from controller.spec.schema import schemas
 
+    if tree is not None:
+        told = write_schemas(tree, session.library.modules)
+        session.answer(told, [f"{'wrote' if new else 'as it was'}  {tree / path}" for path, new in told.items()])
+        return
     found = schemas(session.library.modules)
     click.echo(json.dumps(found[kind] if kind else found, indent=2))
 

@@ -178,7 +178,9 @@ def _nixos() -> Iterator[Finding]:
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         yield Finding("bridge", State.FINE, BRIDGE)
     else:
-        yield Finding("bridge", State.FAILS, f"there is no {BRIDGE}", "the NixOS module makes br-vox: import nix/host.nix")
+        yield Finding(
+            "bridge", State.FAILS, f"there is no {BRIDGE}", "the NixOS module makes br-vox: import nix/host.nix"
+        )
 
 
 async def _tailnet(session: Session) -> Finding:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.cli import text
 from controller.cli.completion import container_names
 from controller.cli.decide import reason_option, wait_option
-from controller.cli.session import Session, pass_session
+from controller.cli.session import Session, checked_name, pass_session
 from controller.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ BYTES = 2**20
 """Most that one file may have."""
 FAR = 10_000
 """Commits that are looked through at most."""
-DECISION = "voxnix-"
 
 
 @click.command()
@@ -31,11 +29,18 @@ DECISION = "voxnix-"
 @pass_session
 def history(session: Session, name: str | None, limit: int) -> None:
     """Who changed what, when, and why; newest first. With NAME, that container only."""
-    found = [_row(commit) for commit in _commits(session, name, limit)]
+    from controller.cli.told import history_of
+
+    found = history_of(session.repo, session.head, checked_name(name) if name else None, limit)
     if not found and name:
         names = _names(session.repo, session.head)
         raise BadInput(f"{text.clean(name)} was never in the state repo", hint=text.suggestion(name, names))
-    session.answer(found, _table(found) if found else ["Nothing was changed yet."])
+    if session.json:
+        session.answer(found)
+        return
+    from controller.cli.render_history import history_lines, width
+
+    session.answer(found, history_lines(found, width()) or ["Nothing was changed yet."])
 
 
 @click.command()
@@ -109,9 +114,11 @@ def _previous(session: Session, name: str, path: str) -> tuple[bytes, str]:
 
 def _reversed(repo: StateRepo, head: str, commit: Commit) -> dict[str, bytes | None]:
     """What takes a commit's changes back; raises `BadInput` where files have changed since."""
+    from controller.cli.told import decisions_of
+
     touched = [found for found in commit.changes if found.path.startswith("state/")]
     if not touched:
-        what = "is a decision, which is not taken back" if _decisions(commit) else "changed nothing in the state"
+        what = "is a decision, which is not taken back" if decisions_of(commit) else "changed nothing in the state"
         raise BadInput(f"commit {commit.sha[:10]} {what}: {text.clean(commit.subject)}", hint="voxnix history")
     present = repo.tree(head)
     moved = [found.path for found in touched if present.get(found.path) != found.after]
@@ -135,52 +142,6 @@ def _content(repo: StateRepo, touched: Touched) -> bytes | None:
     return data
 
 
-def _commits(session: Session, name: str | None, limit: int) -> list[Commit]:
-    """The newest commits that concern the state, or one container of it."""
-    if name is None:
-        log = session.repo.log(session.head, limit=FAR)
-        concerned = (c for c in log if _decisions(c) or any(t.path.startswith("state/") for t in c.changes))
-        return [commit for commit, _ in zip(concerned, range(limit), strict=False)]
-    return list(session.repo.log(session.head, f"state/{name}.yaml", limit=limit))
-
-
 def _names(repo: StateRepo, head: str) -> list[str]:
     """All containers that history knows."""
     return [path[6:-5] for path in repo.last_changes(head)[0] if path.startswith("state/") and path.count("/") == 1]
-
-
-def _decisions(commit: Commit) -> list[str]:
-    return [f"{key}: {value}" for key, value in commit.trailers if key.lower().startswith(DECISION)]
-
-
-def _row(commit: Commit) -> dict[str, Any]:
-    return {
-        "commit": commit.sha,
-        "at": commit.at.isoformat(),
-        "author": commit.author,
-        "subject": commit.subject,
-        "changes": list(_changes(commit)),
-        "decisions": _decisions(commit),
-    }
-
-
-def _changes(commit: Commit) -> Iterator[str]:
-    """What a commit changed: `+dev`, `~web`, `-old`, and other files by their paths."""
-    for touched in commit.changes:
-        if not touched.path.startswith("state/"):
-            continue
-        sign = "+" if touched.before is None else "-" if touched.after is None else "~"
-        name = touched.path.removeprefix("state/").removesuffix(".yaml")
-        yield f"{sign}{name}"
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    colours = {"+": "green", "-": "red", "~": "yellow"}
-    lines = []
-    for row in rows:
-        at = text.moment(row["at"])
-        what = [text.paint(change, colours[change[0]]) for change in row["changes"]]
-        what += [text.paint(decision, "cyan") for decision in row["decisions"]]
-        when = f"{at.astimezone():%Y-%m-%d %H:%M}" if at else ""
-        lines.append((row["commit"][:10], when, text.clean(row["author"]), text.clean(row["subject"]), " ".join(what)))
-    return text.table(("COMMIT", "WHEN", "WHO", "WHY", "WHAT"), lines)

@@ -42,17 +42,20 @@ class NothingKnown(BadInput):
 
 @dataclass
 class Session:
-    """One run of `voxnix`. `options` are the ones given before the command."""
+    """One run of `voxnix`. `options` are the ones given before the command; `environment` the variables that count,
+    the process's own if None.
+    """
 
     options: Mapping[str, str | None]
     json: bool = False
+    environment: Mapping[str, str] | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """Options over environment over file."""
         from controller.settings import load
 
-        return load(self.options)
+        return load(self.options, self.environment)
 
     @cached_property
     def client(self) -> Client:

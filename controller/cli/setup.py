@@ -30,6 +30,7 @@ FIRST = "dev"
 @pass_session
 def init(session: Session, directory: Path, tenant: str | None, person: str | None, example: bool) -> None:
     """A new bare state repo in DIR, with defaults, a first tenant and one container as an example."""
+    from controller.cli.editor import schema_files, with_schema
     from controller.git import StateRepo, caller
     from controller.settings import share
 
@@ -38,6 +39,8 @@ def init(session: Session, directory: Path, tenant: str | None, person: str | No
     tenant = _tenant_id(tenant)
     if not example:
         files = _first(files, tenant, person or _person(tenant), session)
+    files = {path: with_schema(path, data.decode()).encode() for path, data in files.items()}
+    files |= schema_files(session.library.modules)
     repo = StateRepo.init(directory, files, caller(), "Start with an example")
     steps = _next_steps(repo.path, session.options.get("host"), example=example)
     told = {"path": str(repo.path), "commit": repo.head(), "files": sorted(files), "next": [line for _, line in steps]}
@@ -80,6 +83,7 @@ def new(session: Session, name: str, owner: str | None, modules: str, output: st
 
 def spec_text(name: str, owner: str, modules: Sequence[str], known: Sequence[str]) -> str:
     """A spec that says whose it is and what is in it, with every other field as a comment beside its default."""
+    from controller.cli.editor import with_schema
     from controller.spec.fields import FileKind, Shape, fields_of
     from controller.spec.render import render
 
@@ -98,7 +102,7 @@ def spec_text(name: str, owner: str, modules: Sequence[str], known: Sequence[str
         else:
             lines.append(f"# {_shown(rule)}")
         lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
+    return with_schema(f"state/{name}.yaml", "\n".join(lines[:-1]) + "\n")
 
 
 EXAMPLES = {

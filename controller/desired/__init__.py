@@ -4,10 +4,21 @@ The last accepted revision stands whatever happens: a fetch that fails, a commit
 rewritten. Never reads a work tree, and never changes the state repo.
 """
 
-from controller.desired.desires import Desires, on_the_appliance
+from controller.desired.desires import Desires, Witnesses
 from controller.desired.files import Files
+from controller.desired.identities import Identify, Identities, Witness, on_the_appliance
 from controller.desired.reading import Reading, Refused
 from controller.desired.revision import at_revision
-from controller.desired.walk import Identify
 
-__all__ = ["Desires", "Files", "Identify", "Reading", "Refused", "at_revision", "on_the_appliance"]
+__all__ = [
+    "Desires",
+    "Files",
+    "Identify",
+    "Identities",
+    "Reading",
+    "Refused",
+    "Witness",
+    "Witnesses",
+    "at_revision",
+    "on_the_appliance",
+]

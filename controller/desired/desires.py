@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from controller.admission import ROOT, Identity
 from controller.desired.files import Files
+from controller.desired.identities import Witness, on_the_appliance
 from controller.desired.points import Point, Site, settle
 from controller.desired.reading import Reading, Refused
 from controller.desired.revision import at_revision
-from controller.desired.walk import Identify, Judge, walk
+from controller.desired.walk import Judge, walk
 from controller.errors import Problem, Transient, VoxnixError
 from controller.git import Blob, Commit, Mirror
 from controller.git.mirror import FETCHED
@@ -35,10 +35,29 @@ _PENDING = Unknown("")
 """Stands in a reading until it is told: the state at the accepted revision."""
 
 
-def on_the_appliance(commit: Commit, tenants: Mapping[str, Tenant]) -> Identity:
-    """Whoever can write to a repository on the appliance itself could do anything there: root."""
-    del commit, tenants
-    return ROOT
+class Witnesses(Protocol):
+    """Who tells who brought commits: `controller.desired.identities.Identities`, as a rule."""
+
+    def of(self, commits: Sequence[Commit]) -> Witness:
+        """Look these commits up."""
+        ...
+
+    def mark(self) -> object:
+        """Differs whenever the same commits may have been brought by somebody else."""
+        ...
+
+
+class Anybody:
+    """For a state repo to which only root can write: whoever brought a commit there is root."""
+
+    def of(self, commits: Sequence[Commit]) -> Witness:
+        """Root, whatever the commits."""
+        del commits
+        return Witness(on_the_appliance)
+
+    def mark(self) -> object:
+        """Always the same."""
+        return None
 
 
 class Desires:
@@ -51,16 +70,18 @@ class Desires:
         library: Library,
         host: str | None = None,
         *,
-        identify: Identify = on_the_appliance,
+        witnesses: Witnesses | None = None,
         trash: Callable[[], Collection[str]] = frozenset,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`trash` tells the tenants whose data waits in the trash; `now` the time."""
+        """`witnesses` tell who brought a commit, by default root; `trash` whose data waits in the trash; `now` the
+        time.
+        """
         self._mirror = mirror
         self._store = store
         self._site = Site(library, host)
         self._files = Files(mirror, library, store)
-        self._identify = identify
+        self._witnesses = witnesses or Anybody()
         self._trash = trash
         self._now = now
         self._point: Point | None = None
@@ -114,7 +135,8 @@ class Desires:
         """What the branch's tip amounts to; looked into once."""
         if point is not None and tip == point.revision:
             return self._told(Reading(_PENDING))
-        key = (tip, point.revision if point else None, frozenset(self._trash()), self._store.rewrites())
+        of = (point.revision if point else None, frozenset(self._trash()), self._store.rewrites())
+        key = (tip, *of, self._witnesses.mark())
         if self._judged is None or self._judged[0] != key:
             self._judged = (key, self._advance(point, tip))
         return self._told(self._judged[1])
@@ -126,13 +148,15 @@ class Desires:
         commits = self._since(point.revision, tip)
         if not commits:
             return self._resume(point, tip)
-        court = Judge(self._identify, frozenset(self._trash()), self._now())
+        witness = self._witnesses.of(commits)
+        court = Judge(witness.identify, frozenset(self._trash()), self._now())
         found = walk(point, commits, self._files, self._site, court)
+        told = witness.problems + found.warnings
         if found.point.unknown:
-            return Reading(Unknown(found.point.unknown), warnings=found.warnings, refused=found.refused)
+            return Reading(Unknown(found.point.unknown), warnings=told, refused=found.refused)
         if found.accepted:
             self._accept(point, found.point)
-        return Reading(_PENDING, found.accepted, found.warnings, found.refused)
+        return Reading(_PENDING, found.accepted, told, found.refused)
 
     def _since(self, old: str, tip: str) -> tuple[Commit, ...]:
         """The commits since `old`; none where the tip does not go on from it.

@@ -17,6 +17,7 @@ from controller.observed import Unknown
 from controller.spec.fields import FileKind
 from controller.spec.model import Tenant
 from controller.spec.parse import classify
+from controller.spec.policy import identity_required
 from controller.spec.resolve import LastGood, Memo, resolve
 from controller.spec.result import FileResult
 from controller.spec.state import Decision, Desired, Library
@@ -54,7 +55,7 @@ class Point:
     def snapshot(self) -> Snapshot:
         """The state as admission sees it: the files of this commit, by the tenants who were last known."""
         if self.desired is None:
-            return Snapshot(paths=self.rows.keys())
+            return Snapshot(paths=self.rows.keys(), identity_required=identity_required(self.files.values()))
         values = {file.stem: file.values for file in self.files.values() if file.kind is FileKind.SPEC}
         wanted = self.desired.containers
         return Snapshot(
@@ -63,6 +64,7 @@ class Point:
             values=values,
             paths=self.rows.keys(),
             problems=() if self.unknown else self._freezing(self.desired),
+            identity_required=identity_required(self.files.values()),
         )
 
     def _freezing(self, desired: Desired) -> tuple[Problem, ...]:

@@ -10,22 +10,19 @@ commit, is never asked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from controller.admission import NOBODY, Change, Identity, Touch, Verdict, decision_of, judge
+from controller.admission import NOBODY, Change, Touch, Verdict, decision_of, judge
 from controller.desired.files import Files
+from controller.desired.identities import Identify
 from controller.desired.points import Arrival, Point, Site, step
 from controller.desired.reading import Refused
 from controller.errors import Problem
 from controller.git import Commit, Touched
-from controller.spec.model import Tenant
 from controller.spec.result import FileResult
 from controller.spec.state import Decision
-
-Identify = Callable[[Commit, Mapping[str, Tenant]], Identity]
-"""Who brought a commit, by the tenants of the commit before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +135,19 @@ def _follow(
     """Where one commit leads from one of its parents, or why it is refused."""
     touched = commit.against(parent)
     ours = tuple(change for change in touched if change.path.startswith("state/"))
-    identity = court.identify(commit, before.desired.tenants if before.desired else {})
     results = {change.path: read[change.after.oid, change.path] for change in ours if change.after}
-    arrival = Arrival(commit.sha, min(commit.at, court.now), identity.delegate)
-    after = step(before, arrival, ours, results, site)
     change = Change(commit.sha, tuple(map(_touch, touched)), commit.message, commit.trailers)
-    verdict = judge(change, identity, before.snapshot(), after.snapshot(), trash=court.trash)
-    if not verdict.allowed:
-        return verdict
-    return _Entry(after, verdict.warnings, decision_of(change, identity, arrival.at))
+    was = before.snapshot()
+    refused: Verdict | None = None
+    for identity in court.identify(commit, was):
+        arrival = Arrival(commit.sha, min(identity.at or commit.at, court.now), identity.delegate)
+        after = step(before, arrival, ours, results, site)
+        verdict = judge(change, identity, was, after.snapshot(), trash=court.trash)
+        if verdict.allowed:
+            return _Entry(after, verdict.warnings, decision_of(change, identity, arrival.at))
+        refused = refused or verdict
+    assert refused is not None
+    return refused
 
 
 def _read(commits: Sequence[Commit], files: Files) -> dict[tuple[str, str], FileResult]:

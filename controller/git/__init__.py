@@ -9,7 +9,8 @@ from controller.git.mirror import Mirror
 from controller.git.objects import Objects
 from controller.git.process import GitFailed
 from controller.git.refs import read_ref, valid_branch
-from controller.git.repo import Author, StateRepo, caller
+from controller.git.repo import StateRepo, caller
+from controller.git.writing import Author
 
 __all__ = [
     "Author",

@@ -20,6 +20,8 @@ from controller.errors import Blocked, Transient
 
 OUTPUT_LIMIT = 256 * 2**20
 """Bytes that one git command may answer; the log of 5,000 commits is about 2 MiB."""
+REFUSAL_LIMIT = 16 * 2**10
+"""Characters kept of what a remote says when it refuses a push."""
 
 _NEUTRAL = {
     "core.hooksPath": "/dev/null",
@@ -54,11 +56,15 @@ _PATH = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
 
 
 class GitFailed(Transient):
-    """Git ended with an error; `what` carries its own words, `code` its exit code."""
+    """Git ended with an error; `what` carries its own words, `code` its exit code.
 
-    def __init__(self, what: str, *, code: int, hint: str = "") -> None:
+    `refused` has what a remote said where it would not take a push: words of strangers, for people.
+    """
+
+    def __init__(self, what: str, *, code: int, hint: str = "", refused: str = "") -> None:
         super().__init__(what, hint=hint)
         self.code = code
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Git:
             except subprocess.TimeoutExpired as error:
                 raise Transient(f"git {args[0]}: no end after {timeout:.0f} s, stopped") from error
         if process.returncode:
-            raise GitFailed(f"git {args[0]}: {_words(err)}", code=process.returncode)
+            raise GitFailed(f"git {args[0]}: {_words(err)}", code=process.returncode, refused=_refusal(err))
         if len(out) > OUTPUT_LIMIT:
             raise Transient(f"git {args[0]} printed more than {OUTPUT_LIMIT // 2**20} MiB")
         return bytes(out)
@@ -132,10 +138,25 @@ class Git:
 
     def _environment(self) -> Mapping[str, str]:
         """What git may know of its surroundings; a key agent only where it has to reach another machine."""
-        variables = {"PATH": os.environ.get("PATH", _PATH), **_ENVIRONMENT}
+        variables = {"PATH": path_of_programs(), **_ENVIRONMENT}
         if "ssh" in self.protocols:
             variables |= {key: os.environ[key] for key in ("HOME", "SSH_AUTH_SOCK") if key in os.environ}
         return variables
+
+
+def path_of_programs() -> str:
+    """Where programs are looked for: the caller's own places, or the usual ones."""
+    return os.environ.get("PATH", _PATH)
+
+
+def _refusal(err: bytes) -> str:
+    """What a remote said of a push that it refused; nothing where it did not refuse one."""
+    lines = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines()]
+    if not any("[remote rejected]" in line for line in lines):
+        return ""
+    said = [line.removeprefix("remote: ") for line in lines if line.startswith("remote: ")]
+    why = [line.strip() for line in lines if "[remote rejected]" in line]
+    return "\n".join(said or why)[:REFUSAL_LIMIT]
 
 
 def _words(err: bytes) -> str:

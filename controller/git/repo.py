@@ -7,36 +7,22 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import socket
 import time
-import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from controller.errors import BadInput, Blocked, Transient
 from controller.git.objects import Objects
 from controller.git.process import Git, GitFailed
 from controller.git.refs import owner_of, read_ref, valid_branch
+from controller.git.writing import Author, check_paths, commit_message, scratch_ref, write_commit
+from controller.receive import note_commit
 
-_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)*")
-_TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+__all__ = ["Author", "StateRepo", "caller"]
+
 _NONE = "0" * 40
 _TRIES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who a commit names as its author: a claim, never an identity."""
-
-    name: str
-    email: str
-
-    def line(self, at: int) -> bytes:
-        """As `git fast-import` reads it; `at` in seconds since 1970."""
-        name, email = ("".join(c for c in part if c.isprintable() and c not in "<>") for part in astuple(self))
-        return f"{name.strip() or 'unknown'} <{email.strip()}> {at} +0000".encode()
 
 
 def caller() -> Author:
@@ -91,7 +77,7 @@ class StateRepo(Objects):
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise BadInput(f"{place} is there already and not empty", hint="name a new folder")
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
             raise Blocked(f"{place} cannot be made: {error.strerror}") from error
         Git(place).run("init", "--bare", "--quiet", "--template=", "--initial-branch=main")
@@ -118,23 +104,56 @@ class StateRepo(Objects):
         has moved since, they are made on top, unless one of the paths was changed there too: then `BadInput`.
         Raises `Transient` when the branch keeps moving.
         """
-        text = _message(message, trailers)
-        for path in changes:
-            if not _PATH.fullmatch(path) or "/.git/" in f"/{path.lower()}/" or "/../" in f"/{path}/":
-                raise BadInput(f"{path!r} cannot be a path in the state repo")
         base = expect
-        scratch = f"refs/voxnix/writing-{uuid.uuid4().hex[:12]}"
         for attempt in range(_TRIES):
             time.sleep(0.02 * attempt)
             head = self.head()
             base = base if base is not None else head
             if base != head:
                 self._require_untouched(base, head, changes)
-            sha = self._write(scratch, head, changes, text, author)
-            if self._move(scratch, head, sha):
+            sha = self.put(head, changes, message, author, trailers)
+            if sha is not None:
                 return sha
             base = head
         raise Transient(f"the branch {self.branch} of {self.path} keeps moving", hint="try again")
+
+    def put(
+        self,
+        head: str | None,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        author: Author,
+        trailers: Sequence[tuple[str, str]] = (),
+    ) -> str | None:
+        """Commit `changes` on top of `head` and move the branch there, in one try; None if it is no longer at `head`.
+
+        Raises `BadInput` for a path or a trailer that cannot be.
+        """
+        text = commit_message(message, trailers)
+        check_paths(changes)
+        scratch = scratch_ref()
+        sha = write_commit(self.git, scratch, head, changes, text, author)
+        try:
+            self._note(head, sha)
+            if self._move(scratch, head, sha):
+                return sha
+        except Blocked:
+            self.git.run("update-ref", "-d", scratch)
+            raise
+        self.git.run("update-ref", "-d", scratch)
+        return None
+
+    def _note(self, head: str | None, sha: str) -> None:
+        """Enter the commit in the receive log, before the branch moves; raise `Blocked` where one has to be there."""
+        trouble: Blocked | None = None
+        try:
+            if note_commit(self.path, sha):
+                return
+        except Blocked as error:
+            trouble = error
+        if head is not None and self.tree(head, "state/policy.yaml"):
+            what = f"only root or the owner of {self.path} commits here"
+            raise trouble or Blocked(what, hint="push over SSH with your own key, or use sudo")
 
     def _require_untouched(self, base: str | None, head: str | None, paths: Collection[str]) -> None:
         """Raise `BadInput` if one of `paths` differs between two commits."""
@@ -148,24 +167,6 @@ class StateRepo(Objects):
                 hint="look at it and repeat what you meant to do",
             )
 
-    def _write(
-        self, ref: str, parent: str | None, changes: Mapping[str, bytes | None], message: bytes, author: Author
-    ) -> str:
-        """Write blobs, trees and the commit under `ref`, a scratch one; the branch is not concerned yet."""
-        who = author.line(int(time.time()))
-        stream = [b"commit %s\nmark :1\n" % ref.encode()]
-        stream += [b"author %s\ncommitter %s\n" % (who, who), b"data %d\n%s\n" % (len(message), message)]
-        if parent is not None:
-            stream.append(b"from %s\n" % parent.encode())
-        for path, content in sorted(changes.items(), key=lambda item: (item[1] is not None, item[0])):
-            if content is None:
-                stream.append(b"D %s\n" % path.encode())
-            else:
-                stream.append(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(content), content))
-        stream.append(b"\nget-mark :1\ndone\n")
-        out = self.git.run("fast-import", "--quiet", "--force", "--done", "--date-format=raw", stdin=b"".join(stream))
-        return out.decode().strip()
-
     def _move(self, scratch: str, old: str | None, new: str) -> bool:
         """Move the branch from `old` to `new`; False if it is no longer at `old`."""
         orders = f"update refs/heads/{self.branch}\0{new}\0{old or _NONE}\0delete {scratch}\0\0"
@@ -176,16 +177,6 @@ class StateRepo(Objects):
                 raise Blocked(f"{self.path}: {self.branch} cannot be moved: {error.what}") from error
             return False
         return True
-
-
-def _message(message: str, trailers: Sequence[tuple[str, str]]) -> bytes:
-    """The message with `trailers` as its last paragraph, which they alone make up."""
-    for key, value in trailers:
-        if not _TRAILER_KEY.fullmatch(key) or not value.isprintable():
-            raise BadInput(f"{key}: {value!r} cannot be a trailer")
-    text = message.replace("\0", "").strip() or "Change the desired state"
-    block = "\n".join(f"{key}: {value}" for key, value in trailers)
-    return f"{text}\n\n{block}\n".encode() if block else f"{text}\n".encode()
 
 
 def _require_bare(path: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from controller.spec.forms import Form
-from controller.spec.model import ContainerSpec, Tenant
+from controller.spec.model import ContainerSpec, StatePolicy, Tenant
 
 
 class FileKind(StrEnum):
@@ -26,6 +26,7 @@ class FileKind(StrEnum):
     SPEC = "spec"
     TENANT = "tenant"
     DEFAULTS = "defaults"
+    POLICY = "policy"
     OTHER = "other"
     """Not a state file. With a problem: it looks like one, in the wrong place."""
 
@@ -71,6 +72,7 @@ _MODELS: Mapping[FileKind, type[BaseModel]] = {
     FileKind.SPEC: ContainerSpec,
     FileKind.DEFAULTS: ContainerSpec,
     FileKind.TENANT: Tenant,
+    FileKind.POLICY: StatePolicy,
 }
 
 

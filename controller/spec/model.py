@@ -79,6 +79,7 @@ Flag = Annotated[bool, Form("true or false", kind=Kind.BOOLEAN)]
 Power = Annotated[Literal["running", "stopped"], Form("running or stopped", words=("running", "stopped"))]
 Restore = Annotated[Literal["latest", "never"], Form("latest or never", words=("latest", "never"))]
 Role = Annotated[Literal["admin", "member"], Form("admin or member", words=("admin", "member"))]
+Demand = Annotated[Literal["required", "open"], Form("required or open", words=("required", "open"))]
 
 
 class _Part(BaseModel):
@@ -186,3 +187,13 @@ class Tenant(_Part):
     ssh_keys: tuple[Key, ...] = Field((), description="SSH public keys they push with.")
     tailnet_tags: tuple[Tag, ...] = Field((), description="Tailnet tags their containers may ask for.")
     limits: Limits = Field(Limits(), description="What their containers may add up to.")
+
+
+class StatePolicy(_Part):
+    """What the state repo asks of who changes it: `state/policy.yaml`, validated. Without the file, the defaults."""
+
+    identity: Demand = Field(
+        "open",
+        description="`required`: a commit counts only if it is known who brought it, by its signature or the key of "
+        "its push. `open`: one that says nothing of that counts as root's own.",
+    )

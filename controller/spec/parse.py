@@ -19,6 +19,8 @@ from controller.spec.scalars import Misread, is_null, nearest, read_scalar
 from controller.spec.syntax import shown
 
 MAX_PROBLEMS = 50
+_WHOLE = {"defaults": FileKind.DEFAULTS, "policy": FileKind.POLICY}
+"""Files that concern the state as a whole, by their names."""
 
 
 def parse_file(path: str, data: bytes, *, modules: Collection[str]) -> FileResult:
@@ -53,8 +55,8 @@ def classify(path: str) -> tuple[FileKind, str, Problem | None]:
     folder, stem = found[1].lower(), found[2].lower()
     if folder.startswith("tenants/"):
         kind, right, pattern = FileKind.TENANT, f"state/tenants/{stem}.yaml", TENANT_PATTERN
-    elif not folder and stem == "defaults":
-        return FileKind.DEFAULTS, stem, _misplaced(path, "state/defaults.yaml")
+    elif not folder and stem in _WHOLE:
+        return _WHOLE[stem], stem, _misplaced(path, f"state/{stem}.yaml")
     else:
         kind, right, pattern = FileKind.SPEC, f"state/{stem}.yaml", NAME_PATTERN
     if not re.fullmatch(pattern, stem):
@@ -104,7 +106,7 @@ class _Reader:
     def read(self) -> Values:
         """All values that could be read; whatever could not is in `problems`."""
         root = self._document.root
-        if root is None and self._kind is FileKind.DEFAULTS:
+        if root is None and self._kind in _WHOLE.values():
             return {}
         try:
             values = self._section("", Scalar("", True, 1, 1) if root is None else root)
@@ -243,7 +245,7 @@ class _Reader:
 
     def _check_whole(self, values: Values) -> None:
         """What can only be seen with several fields of the file at hand."""
-        if self._kind is FileKind.TENANT:
+        if self._kind in (FileKind.TENANT, FileKind.POLICY):
             return
         name = values.get("name", self._stem)
         if name != self._stem:

@@ -19,12 +19,13 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLES = {
     FileKind.SPEC: ("voxnix container", "One container: state/NAME.yaml. The file's name is the container's."),
     FileKind.TENANT: ("voxnix tenant", "A person who may own containers: state/tenants/ID.yaml."),
+    FileKind.POLICY: ("voxnix policy", "What is asked of who changes the state: state/policy.yaml."),
     FileKind.DEFAULTS: ("voxnix defaults", "What specs need not repeat: state/defaults.yaml. Lists are replaced."),
 }
 
 
 def schemas(modules: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-    """JSON Schemas (draft 2020-12) by kind of file: `spec`, `tenant`, `defaults`.
+    """JSON Schemas (draft 2020-12) by kind of file: `spec`, `tenant`, `policy`, `defaults`.
 
     `modules` are the names of the module library; without them any well-formed module name passes.
     """

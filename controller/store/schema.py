@@ -58,6 +58,18 @@ MIGRATIONS = (
     );
     CREATE INDEX events_of ON events (container, id);
     """,
+    """
+    CREATE TABLE deeds (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, sha TEXT NOT NULL, container TEXT NOT NULL, kind TEXT NOT NULL,
+        reason TEXT NOT NULL, began TEXT NOT NULL, ended TEXT NOT NULL, error TEXT NOT NULL, hint TEXT NOT NULL,
+        tries INTEGER NOT NULL
+    );
+    CREATE INDEX deeds_of ON deeds (sha, container, id);
+    CREATE TABLE noted (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, sha TEXT NOT NULL UNIQUE, held TEXT NOT NULL, waits TEXT NOT NULL,
+        refused TEXT NOT NULL, written TEXT NOT NULL
+    );
+    """,
 )
 
 

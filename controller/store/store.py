@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Literal, overload
 
 from controller.store.database import connect
+from controller.store.deeds import Deeds
 from controller.store.memory import iso
 from controller.store.records import Event
-from controller.store.revision import Revised
 
 EVENTS_KEPT = 10_000
 _COLUMNS = "at, kind, message, severity, container, revision, cause, id"
 
 
-class Store(Revised):
+class Store(Deeds):
     """One `store.db`. Opened with `Store.open`; a context manager that closes it."""
 
     _published: tuple[int, dict[str, str]] | None = None
