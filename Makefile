@@ -32,7 +32,7 @@ test-kill: $(READY) ## kill the controller before and after every host command
 test-host: $(READY) ## on a real host in namespaces: systemd, machined, nspawn, Nix, ZFS (root, Debian)
 	@$(BIN)/python -m tests.host.image >/dev/null
 	@VOXNIX_CONTRACT_HOST=testhost $(BIN)/python -m pytest -n 2 tests/contract
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m host tests/host
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m host tests/host
 
 test-vm: $(READY) ## on a real host in QEMU, with OpenZFS in the kernel (root, Debian)
 	@$(BIN)/python -m tests.vm.image >/dev/null

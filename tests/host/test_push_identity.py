@@ -14,7 +14,7 @@ from tests.host.fleet import Fleet
 from tests.host.machine import Machine
 from tests.keygen import Key, signed_commit
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.xdist_group("office")]
 
 HOME = "/root/people"
 OWNER = "setpriv --reuid=voxnix-git --regid=voxnix-git --clear-groups"
