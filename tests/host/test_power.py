@@ -19,7 +19,7 @@ import pytest
 from tests.host.appliance import Appliance
 from tests.host.machine import Down
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.power]
 
 CUTS = 25
 """Cuts for one host; there are two hosts."""
