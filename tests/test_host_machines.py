@@ -10,7 +10,8 @@ import pytest
 
 from controller.errors import Blocked, Transient, VoxnixError
 from controller.host.files import Files
-from controller.host.machines import CONF, UNITS, Deadlines, Machines, enter, logs, quota, unit_of
+from controller.host.installed import CONF, UNITS, unit_of
+from controller.host.machines import Deadlines, Machines, enter, logs, quota
 from controller.host.secrets import Deliveries, SecretStore
 from controller.host.sim import Fault, SimHost, create, define, foreign
 from controller.observed.facts import Document, Machine, MachineState, UnitFacts

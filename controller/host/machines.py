@@ -7,26 +7,17 @@ is not installed, for systemd would run the template and make an empty container
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.errors import Blocked, Transient
 from controller.host.files import Files
+from controller.host.installed import NAME, Installations, unit_of
 from controller.host.run import Result, Runner
 from controller.host.secrets import Deliveries
 from controller.observed import parse
-from controller.observed.facts import Document, Installed, Machine, MachineState, UnitFacts
+from controller.observed.facts import Installed, Machine, MachineState, UnitFacts
 from controller.plan.actions import ClearFailed, Deliver, SetResources, Start, Stop
-
-CONF = "/etc/nixos-containers"
-UNITS = "/etc/systemd-mutable/system"
-STORE = "/nix/store/"
-DOCUMENT = "etc/voxnix/container.json"
-"""Where an installed system carries its document."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_UNIT = re.compile(r"container@([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +42,9 @@ class Machines:
 
     def __init__(self, run: Runner, files: Files, deliveries: Deliveries, deadlines: Deadlines | None = None) -> None:
         self._run = run
-        self._files = files
         self._deliveries = deliveries
         self._deadlines = deadlines or Deadlines()
-        self._store_paths: dict[tuple[str, str], str] = {}
-        self._systems: dict[str, Installed | None] = {}
+        self._installations = Installations(files)
 
     async def observe(self, names: Iterable[str]) -> Mapping[str, Machine]:
         """Every container that is installed or running, and whatever there is of `names`, by name.
@@ -63,10 +52,10 @@ class Machines:
         One `machinectl list` and one `systemctl show`; a second one where a machine runs that nothing else names.
         Raises `Transient`, `Blocked` or `parse.Garbled`.
         """
-        installed = self._installed()
-        known = {name for name in names if _NAME.fullmatch(name)} | installed.keys()
+        installed = self._installations.all()
+        known = {name for name in names if NAME.fullmatch(name)} | installed.keys()
         listing, units = await asyncio.gather(self._list(), self._show(known))
-        others = {name for name in listing if _NAME.fullmatch(name)} - known
+        others = {name for name in listing if NAME.fullmatch(name)} - known
         units |= await self._show(others)
         owners = {n: found.document.owner for n, (found, _) in installed.items() if found and found.document}
         runtime = self._deliveries.observe(owners)
@@ -77,13 +66,13 @@ class Machines:
 
     def installed(self, name: str) -> Installed | None:
         """What is installed under this name, by the host's files alone; None for nothing, or half of it."""
-        found = self._files_of(name)
+        found = self._installations.of(name)
         return found[0] if found else None
 
     async def look(self, name: str) -> Machine:
         """One container as it is now."""
         units, listing = await asyncio.gather(self._show({name}), self._list())
-        return _machine(name, units[name], self._files_of(name), listing, None)
+        return _machine(name, units[name], self._installations.of(name), listing, None)
 
     async def expect_down(self, name: str) -> None:
         """Raise `Transient` while processes of a container may be running: ZFS would move its data under them."""
@@ -146,7 +135,7 @@ class Machines:
 
     async def set_resources(self, action: SetResources) -> None:
         """Set the limits of a container's unit, live, until the next boot; and see that they hold."""
-        if self._files_of(action.name) is None:
+        if self._installations.of(action.name) is None:
             raise Transient(f"{action.name} is not installed, so it has no limits")
         limits = (f"MemoryMax={action.memory}", f"CPUQuota={quota(action.cpus)}", f"TasksMax={action.tasks}")
         argv = ("systemctl", "set-property", "--runtime", unit_of(action.name), *limits)
@@ -211,70 +200,6 @@ class Machines:
         if result.code != 0:
             raise Transient(f"systemctl show: {result.said}")
         return parse.units(result.out, asked)
-
-    def _installed(self) -> dict[str, tuple[Installed | None, bool]]:
-        """What the conf files and unit links of the host amount to, by name; see `_files_of`."""
-        confs = {n.removesuffix(".conf"): t for n, t in self._files.links(CONF).items() if n.endswith(".conf")}
-        links = {m[1]: t for n, t in self._files.links(UNITS).items() if (m := _UNIT.fullmatch(n))}
-        names = {name for name in confs if _NAME.fullmatch(name)} | links.keys()
-        if len(self._store_paths) > 8 * len(names) + 100:
-            self._store_paths.clear()
-            self._systems.clear()
-        return {name: self._pair(name, confs.get(name), links.get(name)) for name in names}
-
-    def _files_of(self, name: str) -> tuple[Installed | None, bool] | None:
-        """Of one container: what is installed, and whether only one of conf file and unit link is there."""
-        conf = self._files.link(f"{CONF}/{name}.conf")
-        link = self._files.link(f"{UNITS}/{unit_of(name)}")
-        return None if conf is None and link is None else self._pair(name, conf, link)
-
-    def _pair(self, name: str, conf: str | None, link: str | None) -> tuple[Installed | None, bool]:
-        system = None if conf is None else self._system(f"{CONF}/{name}.conf", conf)
-        unit = link is not None and self._leads(f"{UNITS}/{unit_of(name)}", link)
-        return (system, False) if system and unit else (None, True)
-
-    def _system(self, path: str, target: str) -> Installed | None:
-        """The system that a conf file names; remembered by store path, which never changes."""
-        real = self._leads(path, target)
-        if real is None:
-            return None
-        if real in self._systems:
-            return self._systems[real]
-        try:
-            settings = parse.conf(self._files.read_resolved(real) or "")
-        except (parse.Garbled, Blocked):
-            return None
-        system = settings.get("SYSTEM_PATH", "")
-        if not system.startswith("/") or ".." in system:
-            return None
-        installed = Installed(system, self._document(system))
-        if real.startswith(STORE):
-            self._systems[real] = installed
-        return installed
-
-    def _document(self, system: str) -> Document | None:
-        try:
-            text = self._files.read(f"{system}/{DOCUMENT}")
-            return None if text is None else parse.document(text)
-        except (parse.Garbled, Blocked):
-            return None
-
-    def _leads(self, path: str, target: str) -> str | None:
-        """Where a link ends; for one into the store, remembered while what it names is still there."""
-        known = self._store_paths.get((path, target))
-        if known and self._files.there("/".join(known.split("/")[:4])):
-            return known
-        real = self._files.resolve(path)
-        if real and target and real.startswith(STORE):
-            self._store_paths[path, target] = real
-        return real
-
-
-def unit_of(name: str) -> str:
-    """The systemd unit of a container. Raises ValueError for what cannot be a container's name."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no container's name")
-    return f"container@{name}.service"
 
 
 def quota(cpus: float) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from controller.errors import Blocked, Transient
 from controller.host.files import Files
-from controller.host.machines import CONF, UNITS, Machines, unit_of
+from controller.host.installed import CONF, UNITS, unit_of
+from controller.host.machines import Machines
 from controller.host.run import Result, Runner
 from controller.host.secrets import Deliveries
 from controller.observed import parse

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from controller.errors import Transient
-from controller.host.machines import unit_of
+from controller.host.installed import unit_of
 from controller.observed.parse import plain
 
 if TYPE_CHECKING:
