@@ -10,6 +10,7 @@ import pytest
 
 from controller.host.sim import foreign
 from controller.plan import Adoption
+from controller.plan.model import Reason
 from controller.settings import share
 from controller.store import Store
 from tests.box import Box
@@ -308,6 +309,19 @@ async def test_a_changed_library_rolls_out_one_at_a_time(box, tmp_path):
     assert [lane.after for lane in look.plan.lanes] == [None, "api", "dev"]
     settled = await box.apply()
     assert settled.converged, settled.plan
+
+
+async def test_a_host_that_reboots_often_starts_its_containers_at_once(box):
+    await ready(box, dev=DEV)
+    for boot in range(2, 7):
+        box.host.reboot()
+        box.clock.boot = f"boot-{boot}"
+        box.clock.pass_(timedelta(seconds=1))
+        settled = await box.apply()
+        assert settled.converged, settled.plan
+    box.host.reboot()
+    settled = await box.apply()
+    assert [wait.reason for wait in settled.plan.waits] == [Reason.BACKING_OFF], "the same boot: it went down by itself"
 
 
 async def test_a_reboot_is_recovered_from(box):

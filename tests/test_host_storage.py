@@ -158,13 +158,40 @@ async def test_a_new_dataset_has_marks_quota_and_folders(storage: Storage, host:
     await storage.ready((DEV, WORK))
 
 
-async def test_a_new_dataset_bears_its_marks_from_the_first_moment(storage: Storage, host: SimHost) -> None:
-    await act(storage, PrepareStorage())
-    host.configure(log_commands=True)
-    await act(storage, CREATE)
-    made = [entry["argv"] for entry in host.record() if entry["mutating"] and entry["argv"][-1] == DEV]
-    assert len(made) == 1
-    assert "voxnix:uid=u1" in made[0]
+@pytest.mark.parametrize("action", [CREATE, CHILD])
+async def test_a_dataset_is_in_its_place_only_with_its_marks(tmp_path: Path, action: CreateDataset) -> None:
+    before = create(tmp_path / "before")
+    await act(Storage(before, Files(before.root)), *SETUP[: SETUP.index(action)])
+    before.close()
+    seen = []
+    for nth, part in itertools.product(range(1, 12), (1, 2, 3)):
+        shutil.copytree(tmp_path / "before", tmp_path / "cut", symlinks=True)
+        host = SimHost(tmp_path / "cut", die=dies)
+        host.faults.add(Fault(match="zfs", nth=nth, mode="die-during", step=part))
+        with contextlib.suppress(Died):
+            await act(Storage(host, Files(host.root)), action)
+        host.faults.clear()
+        found = (await Storage(host, Files(host.root)).observe()).datasets
+        assert dict(found[action.dataset].marks) == dict(action.marks) if action.dataset in found else True
+        seen.append((action.dataset in found, any("/making/" in name for name in found)))
+        host.close()
+        shutil.rmtree(tmp_path / "cut")
+    assert {(False, False), (False, True), (True, False)} == set(seen)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+async def test_users_and_trash_are_in_their_places_only_with_their_marks(tmp_path: Path, part: int) -> None:
+    for nth in range(1, 9):
+        create(tmp_path / str(nth)).close()
+        host = SimHost(tmp_path / str(nth), die=dies)
+        host.faults.add(Fault(match="zfs", nth=nth, mode="die-during", step=part))
+        with contextlib.suppress(Died):
+            await act(Storage(host, Files(host.root)), PrepareStorage())
+        host.faults.clear()
+        storage = Storage(host, Files(host.root))
+        await act(storage, PrepareStorage())
+        assert (await storage.observe()).prepared
+        host.close()
 
 
 async def test_nothing_is_made_before_users_is_prepared(storage: Storage, host: SimHost) -> None:

@@ -233,6 +233,15 @@ class TestMemory:
         store.passed(Instant(NOW, 12.5, "boot", 3.5))
         assert store.last_pass == again(store).last_pass == Instant(NOW, 12.5, "boot", 3.5)
 
+    def test_another_boot_ends_pauses_but_not_failures(self, store):
+        store.passed(Instant(NOW, 12.5, "one"))
+        store.failed("down", Backoff(3, NOW, "", "r"))
+        store.failed("broken", Backoff(3, NOW, "no", "r"))
+        store.passed(Instant(NOW, 13.5, "one"))
+        assert set(store.memory().backoff) == {"down", "broken"}
+        store.passed(Instant(NOW, 1.5, "two"))
+        assert set(store.memory().backoff) == set(again(store).memory().backoff) == {"broken"}
+
     def test_an_instant_without_zone_is_refused(self, store):
         with pytest.raises(ValueError, match="time zone"):
             store.destroying("u1", NOW.replace(tzinfo=None))

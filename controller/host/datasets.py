@@ -82,14 +82,42 @@ class Datasets:
             if any(after.marks.get(key, "") != value for key, value in wrong):
                 raise Transient(f"{now.name} does not bear its marks")
 
-    async def parents(self, name: str) -> None:
-        """Make and mount what lies between `POOL/users` and a dataset; never `POOL/users` itself."""
-        parts = name.removeprefix(self.users + "/").split("/")[:-1]
-        levels = ["/".join((self.users, *parts[:depth])) for depth in range(1, len(parts) + 1)]
+    async def born(self, name: str, stage: str, pairs: Pairs) -> None:
+        """Make an empty dataset with these properties at `stage`, see that it has them, and move it to `name`.
+
+        ZFS makes a dataset first and sets its properties afterwards. If the power fails in between, what is left has
+        no marks: nobody could tell that it is ours, so it must not be where a person's data is looked for.
+        """
+        options = [word for key, value in pairs for word in ("-o", f"{key}={value}")]
+        await self.zfs.act("create", *options, zfs.checked(stage), tolerate="dataset already exists")
+        for key, value in await self._lacking(stage, pairs):
+            await self.zfs.set(stage, key, value)
+            if await self._lacking(stage, ((key, value),)):
+                raise Transient(f"{stage} does not take {key}")
+        await self.zfs.act("rename", stage, zfs.checked(name), tolerate="dataset already exists")
+
+    async def _lacking(self, name: str, pairs: Pairs) -> Pairs:
+        """Those of some properties that a dataset does not have as its own."""
+        found = await self.zfs.values(name, *(key for key, _ in pairs)) if pairs else {}
+        if found is None:
+            raise Transient(f"{name} is not there")
+        return tuple((key, value) for key, value in pairs if found.get(key) != (value, "local"))
+
+    def stage(self, name: str, folder: str) -> str:
+        """Where a container's dataset or workspace is put together: in a folder beside its owner's containers."""
+        owner, _, *parts = self.live(name).removeprefix(self.users + "/").split("/")
+        return f"{self.users}/{owner}/{folder}/{'.'.join(parts)}"
+
+    async def parents(self, *names: str) -> None:
+        """Make and mount what lies between `POOL/users` and some datasets; never `POOL/users` itself."""
+        folders = {name.rpartition("/")[0].removeprefix(self.users + "/") for name in names}
+        levels = sorted({f"{self.users}/{path}" for folder in folders for path in _levels(folder)})
         found = await self.zfs.several(levels)
         if len(found) != len(levels):
             await self.existing(self.users)
-            await self.zfs.act("create", "-p", zfs.checked(levels[-1]), tolerate="dataset already exists")
+            for folder in sorted(folders):
+                place = zfs.checked(f"{self.users}/{folder}")
+                await self.zfs.act("create", "-p", place, tolerate="dataset already exists")
             found = await self.zfs.several(levels)
         for level in levels:
             if level not in found or not found[level].mounted:
@@ -152,6 +180,12 @@ class Datasets:
         await self.mounted_with_child(target)
 
 
+def _levels(folder: str) -> list[str]:
+    """A path and all that it lies in: `alice`, `alice/containers`."""
+    parts = folder.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
 def mark_of(key: str) -> str:
     """The user property of a mark; raises ValueError for one that would not be read back."""
     if key not in parse.MARKS:
@@ -159,9 +193,7 @@ def mark_of(key: str) -> str:
     return parse.PREFIX + key
 
 
-def options(marks: Pairs, refquota: int = 0) -> list[str]:
-    """`-o` options that give a new dataset its marks and quota from its first moment."""
-    pairs = [f"{mark_of(key)}={parse.plain(value, 1000)}" for key, value in marks if value]
-    if refquota:
-        pairs.append(f"refquota={refquota}")
-    return [word for pair in pairs for word in ("-o", pair)]
+def properties(marks: Pairs, refquota: int = 0) -> Pairs:
+    """The properties that a new dataset is given: its marks and its quota."""
+    pairs = tuple((mark_of(key), parse.plain(value, 1000)) for key, value in marks if value)
+    return (*pairs, ("refquota", str(refquota))) if refquota else pairs

@@ -82,6 +82,7 @@ class Glimpses:
     async def _clones(self) -> tuple[set[str], set[str]]:
         """The ids of our clones that are there, and those of other datasets in their place.
 
+        A clone is ours by its mark, or, where ZFS was cut short before it set that, by the lock file of its name.
         Whether one is read-only is not asked: some ZFS mount it otherwise all the same, and say so.
         """
         said = await self._zfs.ask("get", "-Hp", "-r", *zfs.COLUMNS, f"origin,{parse.PREFIX}part", self._above)
@@ -91,10 +92,12 @@ class Glimpses:
             raise zfs.refusal(said)
         ours: set[str] = set()
         strangers: set[str] = set()
+        begun = self._begun()
         for name, values in parse.properties(said.out).items():
             identity = name.removeprefix(self._above + "/")
             cloned = values.get("origin", ("-",))[0] not in ("-", "")
-            marked = values.get(parse.PREFIX + "part") == (PART, "local")
+            value, source = values.get(parse.PREFIX + "part", ("", ""))
+            marked = (value, source) == (PART, "local") or (source != "local" and identity in begun)
             (ours if cloned and marked and _ID.fullmatch(identity) else strangers).add(identity)
         return ours, strangers
 

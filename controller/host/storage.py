@@ -1,7 +1,7 @@
 """Containers' data: ZFS datasets below `POOL/users`, made, observed and kept in order.
 
 Each verb carries out one action, checks the world afterwards, and can be begun again wherever it was cut short. A
-new dataset bears its marks from its first moment. Nothing here destroys data; see `trash`.
+new dataset bears its marks before it is in its place. Nothing here destroys data; see `trash`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from controller.errors import Blocked, Transient
 from controller.host import zfs
-from controller.host.datasets import Datasets, options
+from controller.host.datasets import Datasets, properties
 from controller.host.files import Files
 from controller.host.run import Runner
 from controller.host.trash import Trash
@@ -91,9 +91,7 @@ class Storage:
         part = name.rsplit("/", 1)[1]
         values = await self._zfs.values(name, *wanted, _PART)
         if values is None:
-            pairs = [f"{key}={value}" for key, value in (*wanted.items(), (_PART, part))]
-            words = [word for pair in pairs for word in ("-o", pair)]
-            await self._zfs.act("create", *words, name, tolerate="dataset already exists")
+            await self._at.born(name, f"{name}.making", (*wanted.items(), (_PART, part)))
             values = await self._zfs.values(name, *wanted, _PART) or {}
         wrong = {key: value for key, value in wanted.items() if values.get(key, ("",))[0] != value}
         if values.get(_PART) != (part, "local"):
@@ -106,10 +104,9 @@ class Storage:
         """Make a container's dataset, or its workspace; a dataset of another uid in its place is `Blocked`."""
         name = self._at.live(action.dataset)
         if await self._zfs.dataset(name) is None:
-            if not name.endswith("/workspace"):
-                await self._at.parents(name)
-            words = options(action.marks, action.refquota)
-            await self._zfs.act("create", *words, name, tolerate="dataset already exists")
+            stage = self._at.stage(name, "making")
+            await self._at.parents(stage, name)
+            await self._at.born(name, stage, properties(action.marks, action.refquota))
         now = await self._at.existing_of(name, action.marks)
         await self._at.mark(now, action.marks)
         if now.refquota != action.refquota:

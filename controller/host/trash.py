@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from controller.errors import Blocked, Transient
 from controller.host import zfs
-from controller.host.datasets import Datasets, options
+from controller.host.datasets import Datasets, properties
 from controller.observed import parse
 from controller.plan.actions import CloneBack, DestroyTrash, FromTrash, MoveDataset, Pairs, ToTrash
 
@@ -77,15 +77,19 @@ class Trash:
                 await self._zfs.act("promote", name)
 
     async def _clone(self, source: str, label: str, target: str, marks: Pairs) -> None:
-        """Clone a snapshot with marks and quota, unless that is done, or a workspace came after the snapshot."""
-        if await self._zfs.dataset(target) is not None:
-            return
-        if label not in (await self._zfs.snapshots((source,))).get(source, ()):
-            if source.endswith("/workspace"):
-                return
-            raise Blocked(f"there is no snapshot {label} of {source}", hint="look at `voxnix trash list`")
+        """Clone a snapshot with marks and quota, or end what was begun; not if a workspace came after the snapshot."""
         quota = (await self._at.existing(source)).refquota
-        await self._zfs.act("clone", *options(marks, quota), zfs.snapshot(source, label), target)
+        if await self._zfs.dataset(target) is None:
+            if label not in (await self._zfs.snapshots((source,))).get(source, ()):
+                if source.endswith("/workspace"):
+                    return
+                raise Blocked(f"there is no snapshot {label} of {source}", hint="look at `voxnix trash list`")
+            options = [word for key, value in properties(marks, quota) for word in ("-o", f"{key}={value}")]
+            await self._zfs.act("clone", *options, zfs.snapshot(source, label), target)
+        made = await self._at.existing(target)
+        await self._at.mark(made, marks)
+        if made.refquota != quota:
+            await self._zfs.set(target, "refquota", str(quota) if quota else "none")
 
     async def destroy(self, action: DestroyTrash) -> None:
         """Destroy one piece of trash for good; it must bear the marks of having been put there."""

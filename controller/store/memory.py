@@ -135,7 +135,14 @@ class Remembered(Database):
         return Instant(datetime.fromisoformat(wall), float(uptime), str(boot), float(doubt_until))
 
     def passed(self, instant: Instant) -> None:
-        """A pass ran now."""
+        """A pass ran now.
+
+        In the first pass of a boot, the pauses of containers that went down without having failed are over: they went
+        down with the host.
+        """
+        last = self.last_pass
+        if last and last.boot != instant.boot:
+            self._remember("DELETE FROM backoff WHERE message = ''")
         self._put("last_pass", json.dumps([iso(instant.wall), instant.uptime, instant.boot, instant.doubt_until]))
 
     def _read(self) -> Memory:

@@ -46,7 +46,8 @@ echo "$version" > /voxnix-kernel
 
 SET_UP = r"""
 echo voxnix > /etc/hostname
-rm -f /vmlinuz /initrd.img /usr/local/sbin/umount /etc/systemd/system/sysinit.target.wants/zfs-fuse.service
+rm -f /vmlinuz /initrd.img /usr/local/sbin/umount /usr/local/sbin/zfs
+rm -f /etc/systemd/system/sysinit.target.wants/zfs-fuse.service
 for unit in zfs-fuse zfs-zed systemd-networkd-wait-online; do
   ln -sf /dev/null /etc/systemd/system/$unit.service
 done

@@ -1,7 +1,7 @@
 """zfs create, set, inherit and rename of the simulated host.
 
-Each step is committed before the next begins, so a kill leaves what a killed zfs would: a dataset made but not
-mounted, or renamed but not mounted again.
+Each step is committed before the next begins, so a kill leaves what a killed zfs or a power cut would: a dataset made
+but without its properties, or not mounted, or renamed but not mounted again.
 """
 
 from __future__ import annotations
@@ -45,9 +45,14 @@ def make(call: Call, disk: Disk, name: str, values: dict[str, str], *, mount: bo
 
 
 def insert(call: Call, name: str, key: str, origin: int | None, values: dict[str, str]) -> None:
-    """Write a new dataset and its properties down; its content, or a copy of `origin`'s, is in place already."""
+    """Write a new dataset down, then its properties; its content, or a copy of `origin`'s, is in place already.
+
+    OpenZFS sets them in a transaction of its own, so a power cut may leave the one without the others.
+    """
     with call.world.state.write() as db:
         db.execute("INSERT INTO datasets VALUES (?, ?, ?, ?)", (name, key, call.world.now(), origin))
+    call.checkpoint()
+    with call.world.state.write() as db:
         db.executemany("INSERT INTO props VALUES (?, ?, ?)", [(key, *item) for item in values.items()])
 
 
