@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kill test-host test-power test-vm check bench bench-host clean
+.PHONY: help setup demo test test-kill test-host test-vm check bench bench-host clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,7 @@ test-kill: $(READY) ## kill the controller before and after every host command
 test-host: $(READY) ## on a real host in namespaces: systemd, machined, nspawn, Nix, ZFS (root, Debian)
 	@$(BIN)/python -m tests.host.image >/dev/null
 	@VOXNIX_CONTRACT_HOST=testhost $(BIN)/python -m pytest -n 2 tests/contract
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'host and not power' tests/host
-
-test-power: $(READY) ## cut a real host's power fifty times (the same; see docs/test-hosts.md for what is known)
-	@$(BIN)/python -m tests.host.image >/dev/null
-	@$(BIN)/python -m pytest -n 2 -m power tests/host
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m host tests/host
 
 test-vm: $(READY) ## on a real host in QEMU, with OpenZFS in the kernel (root, Debian)
 	@$(BIN)/python -m tests.vm.image >/dev/null
