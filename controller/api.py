@@ -1,7 +1,8 @@
 """What the controller tells others: status, plan, observed facts, events and logs, as JSON over a Unix socket.
 
-Read-only, but for one thing: root and the controller's own user may ask for a pass. It decides nothing, and shows no
-secret. Whoever may open the socket (mode 0660) may read everything but the logs of tenants they do not name.
+Read-only, but for one thing: root and the state repo's owner may ask for a pass. It decides nothing, and shows no
+secret. Whoever may open the socket (mode 0660; its group is in the settings) may read everything but the logs of
+tenants they do not name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,8 +53,8 @@ class Reconciler(Protocol):
         """Look and plan, changing nothing."""
         ...
 
-    def poke(self, reason: str = ...) -> None:
-        """Ask for a pass soon."""
+    def ask(self) -> None:
+        """Ask for a pass soon, and for a look at the state repo."""
         ...
 
 
@@ -66,12 +67,20 @@ class NotYours(BadInput):
 
 
 class Api:
-    """The controller's socket. `start` makes it, `stop` ends all streams and removes it."""
+    """The controller's socket. `start` makes it, `stop` ends all streams and removes it.
 
-    def __init__(self, controller: Reconciler, path: Path, *, logs: Logs) -> None:
+    `group` is the group of the socket, the controller's own if empty; `pokers` are users who may ask for a pass besides
+    root and our own: the state repo's owner, whose hooks do.
+    """
+
+    def __init__(
+        self, controller: Reconciler, path: Path, *, logs: Logs, group: str = "", pokers: Collection[int] = ()
+    ) -> None:
         self._controller = controller
         self._path = path
         self._logs = logs
+        self._group = group
+        self._pokers = frozenset({0, os.geteuid(), *pokers})
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -85,7 +94,7 @@ class Api:
         app.router.add_get("/v1/events/stream", self._stream)
         app.router.add_get("/v1/logs/{name}", self._journal)
         app.router.add_post("/v1/poke", self._poke)
-        bound = listen(self._path)
+        bound = listen(self._path, group=self._group)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handle_signals=False)
         await self._runner.setup()
         await web.SockSite(self._runner, bound).start()
@@ -167,10 +176,10 @@ class Api:
         return _json({"name": name, "text": _tail(await self._logs(name, lines), lines)})
 
     async def _poke(self, request: web.Request) -> web.Response:
-        """Ask for a pass: only for root, or the controller's own user."""
-        if _peer(request) not in (0, os.geteuid()):
-            raise NotYours("only root may ask for a pass")
-        self._controller.poke("asked to")
+        """Ask for a pass: only for root, the controller's own user, and the state repo's owner."""
+        if _peer(request) not in self._pokers:
+            raise NotYours("only root and the state repo's owner may ask for a pass")
+        self._controller.ask()
         return _json({"poked": True})
 
 

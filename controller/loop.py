@@ -11,10 +11,9 @@ import contextlib
 import logging
 import random
 import secrets
-import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from controller.process import ended_by_signals, uncollected
 from controller.publish import Look, Publisher, refusal
 from controller.status import Outcome, after
 from controller.store import Store
-from controller.waking import Watch, alarm, changes, commits, watching
+from controller.waking import Clock, Poll, Watch, alarm, changes, commits, watching
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +52,6 @@ class Settled:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where time comes from: wall time, and seconds of uptime of a boot."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    uptime: Callable[[], float] = time.monotonic
-    boot: str = ""
-
-
 @dataclass
 class Controller:
     """One appliance's controller. `observe` looks at the host, `act` carries out one action."""
@@ -71,12 +61,14 @@ class Controller:
     observe: Callable[[Iterable[str]], Coroutine[Any, Any, Observed]]
     act: Act
     policy: Policy
-    clock: Clock = Clock()
+    clock: Clock = field(default_factory=Clock)
     tell: Callable[[Progress], None] = lambda _: None
     jitter: Callable[[], float] = random.random
     resync: float = 60.0
     listen: Watch | None = None
     """What hears from the host, while `run` runs, which container has changed."""
+    poll: Poll | None = None
+    """What looks at a state repo on another machine, while `run` runs."""
     looked: Callable[[Look, Reading], None] = lambda *_: None
 
     def __post_init__(self) -> None:
@@ -197,10 +189,17 @@ class Controller:
         log.debug("a pass: %s", reason)
         self._wanted.set()
 
+    def ask(self) -> None:
+        """Somebody asks for a pass, and for a look at the state repo at once, wherever that is."""
+        if self.poll:
+            self.poll.ask()
+        self.poke()
+
     async def run(self, watch: Path | None = None) -> None:
         """Converge until SIGTERM or SIGINT. `watch` is the folder of the state repo's refs, where it is local."""
         watches = [partial(commits, watch, self.poke, self.resync)] if watch else []
         watches += [partial(changes, self.listen, self.poke, lambda: self._converger.busy)] if self.listen else []
+        watches += [partial(self.poll.watch, self.poke)] if self.poll else []
         with ended_by_signals(self._stopping.set):
             await self.begin()
             try:

@@ -54,6 +54,7 @@ class Publisher:
         self._now = now
         self._events: list[Event] = []
         self._refused = ""
+        self._warned: frozenset[str] = frozenset()
         self._statuses: Mapping[str, ContainerStatus] | None = None
 
     def publish(self, reading: Reading, look: Look, policy: Policy) -> None:
@@ -74,6 +75,10 @@ class Publisher:
         if refused and refused != self._refused:
             self.tell("refused", refused, "error")
         self._refused = refused
+        warned = frozenset(map(str, reading.warnings))
+        for words in sorted(warned - self._warned):
+            self.tell("warning", words, "warning")
+        self._warned = warned
         summary = report.summary(look.desired, look.observed, look.memory, look.plan, policy, look.now)
         summary |= {"refused": refused, "fetch": reading.trouble}
         events, self._events = self._events, []

@@ -19,7 +19,8 @@ from controller.errors import BadInput
 
 CONFIG = Path("/etc/voxnix/config.toml")
 SIM = "sim:"
-T = TypeVar("T", "Settings", "TailnetSettings")
+T = TypeVar("T", "Settings", "TailnetSettings", "RemoteSettings")
+TABLES = ("tailnet", "remote")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,24 @@ class TailnetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """How to get into a state repo on another machine: files that hold what opens it.
+
+    For SSH `key`, a deploy key, and `known_hosts`; for HTTPS `token`, with `user` as the name that goes with it, and
+    `ca`, where no well-known authority vouches for the server. `sign_with` is an SSH key that signs the commits of
+    voxnix' own commands; `poll` the seconds between two looks at the branch.
+    """
+
+    key: str = ""
+    known_hosts: str = ""
+    token: str = ""
+    user: str = "git"
+    ca: str = ""
+    sign_with: str = ""
+    poll: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a command needs to know of its surroundings.
 
@@ -55,9 +74,15 @@ class Settings:
     trash_days: int = 30
     delegate_keys: str = ""
     """The agent's public keys, one a line, or a file of them: who comes with one is a delegate, not a person."""
+    push_wait: float = 5.0
+    """Seconds that a push shows what becomes of it; 0: not at all."""
     resync: float = 60.0
     """Seconds between looks at the host when nothing else asks for one."""
+    socket_group: str = ""
+    """The group whose members may open the controller's socket, such as `voxnix-git`; empty: root alone."""
     tailnet: TailnetSettings | None = None
+    remote: RemoteSettings | None = None
+    """What opens the state repo, where that is on another machine; None where it is here."""
 
     @property
     def simulated(self) -> bool:
@@ -133,11 +158,18 @@ def load(options: Mapping[str, str | None], environment: Mapping[str, str] | Non
     given = {key: value for key, value in options.items() if value is not None}
     path = given.pop("config", None) or env.get("VOXNIX_CONFIG")
     settings = _from_file(Path(path) if path else CONFIG, required=bool(path))
+    named = settings.state
+    state = given.get("state") or env.get("VOXNIX_STATE") or named
     settings = replace(
         settings,
-        state=given.get("state") or env.get("VOXNIX_STATE") or settings.state,
+        state=state,
+        remote=settings.remote if state == named else None,
         host=given.get("host") or env.get("VOXNIX_HOST") or settings.host,
     )
+    if settings.remote or ":" in (settings.state or ""):
+        from controller.remote import check
+
+        check(settings, str(path or CONFIG) if state == named else "--state or VOXNIX_STATE")
     return _checked(settings)
 
 
@@ -150,20 +182,31 @@ def _from_file(path: Path, *, required: bool) -> Settings:
         raise BadInput(f"{path}: {error.strerror}", hint="is the path right?") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not valid TOML: {error}") from error
-    tailnet = values.pop("tailnet", None)
+    if "repository" in values:
+        if "state" in values:
+            raise BadInput(f"{path}: `repository` and `state` are two words for one thing", hint="keep one of them")
+        values["state"] = values.pop("repository")
+    tables = {name: values.pop(name, None) for name in TABLES}
     keys = values.get("delegate_keys")
     if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
         values["delegate_keys"] = "\n".join(keys)
     settings = _built(Settings, values, path, "")
-    if tailnet is None:
-        return settings
-    if not isinstance(tailnet, dict):
-        raise BadInput(f"{path}: [tailnet] must be a table")
-    return replace(settings, tailnet=_built(TailnetSettings, tailnet, path, "tailnet."))
+    for name, table in tables.items():
+        if table is not None and not isinstance(table, dict):
+            raise BadInput(f"{path}: [{name}] must be a table")
+    tailnet, remote = tables["tailnet"], tables["remote"]
+    if remote is not None and not settings.state:
+        what = f"{path}: [remote] says how to get into a repository, and nothing says into which"
+        raise BadInput(what, hint='for example repository = "git@forge.example.org:home/state.git", above [remote]')
+    return replace(
+        settings,
+        tailnet=_built(TailnetSettings, tailnet, path, "tailnet.") if tailnet is not None else None,
+        remote=_built(RemoteSettings, remote, path, "remote.") if remote is not None else None,
+    )
 
 
 def _built(kind: type[T], values: Mapping[str, Any], path: Path, prefix: str) -> T:
-    known = {field.name: field for field in fields(kind) if prefix or field.name != "tailnet"}
+    known = {field.name: field for field in fields(kind) if prefix or field.name not in TABLES}
     for key, value in values.items():
         if key not in known:
             raise BadInput(f"{path}: unknown key {prefix}{key}", hint=f"known keys: {', '.join(sorted(known))}")
@@ -184,6 +227,8 @@ def _checked(settings: Settings) -> Settings:
         raise BadInput(f"pool {settings.pool!r} is not a ZFS pool's name")
     if settings.trash_days < 1:
         raise BadInput("trash_days must be at least 1")
+    if not re.fullmatch(r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,31})?", settings.socket_group):
+        raise BadInput(f"socket_group {settings.socket_group!r} is not the name of a group")
     tailnet = settings.tailnet
     if tailnet and not re.fullmatch(r"tag:[A-Za-z][A-Za-z0-9-]*", tailnet.tag):
         raise BadInput(f"tailnet.tag {tailnet.tag!r} is not a tag", hint='for example "tag:vox"')

@@ -6,6 +6,7 @@ Standard library only, and quick to import: the server and the command line shar
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import socket
 import struct
@@ -18,24 +19,25 @@ PATH_LIMIT = 100
 """Bytes of a name that surely fit; longer ones are reached through their directory's descriptor."""
 
 
-def listen(path: Path) -> socket.socket:
-    """A listening socket at `path`, 0660, in place of a stale one; it appears when it answers, not before.
+def listen(path: Path, *, mode: int = 0o660, folder: int = 0o755, group: str = "") -> socket.socket:
+    """A listening socket at `path`, in place of a stale one; it appears when it answers, not before.
 
-    Raises `Blocked` where somebody else answers there, or it cannot be made.
+    `mode` is who may open it, `folder` the mode of the directory that it is in, `group` the socket's group, our own if
+    empty. Raises `Blocked` where there is no such group, somebody else answers there, or it cannot be made.
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.parent.chmod(0o755)
+        path.parent.mkdir(mode=folder, parents=True, exist_ok=True)
+        path.parent.chmod(folder)
         if answered(path):
-            raise Blocked(f"another controller answers at {path}", hint="stop it first")
-        return _bound(path)
+            raise Blocked(f"another process answers at {path}", hint="stop it first")
+        return _bound(path, mode, _number(group))
     except OSError as error:
         raise Blocked(f"the socket {path} cannot be made: {error.strerror or error}") from error
 
 
-def connect(path: Path, timeout: float | None) -> socket.socket:
-    """A socket connected to `path`; raises `OSError` where nobody answers. `timeout` in seconds."""
-    connection = socket.socket(socket.AF_UNIX)
+def connect(path: Path, timeout: float | None, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A socket of this kind connected to `path`; raises `OSError` where nobody answers. `timeout` in seconds."""
+    connection = socket.socket(socket.AF_UNIX, kind)
     connection.settimeout(timeout)
     try:
         with _short(path) as name:
@@ -61,14 +63,26 @@ def peer_uid(connected: socket.socket) -> int:
     return int(struct.unpack("3i", credentials)[1])
 
 
-def _bound(path: Path) -> socket.socket:
+def _number(group: str) -> int:
+    """The number of a group; -1, which changes nothing, for none."""
+    if not group:
+        return -1
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        hint = "make it, or name another as `socket_group` in the settings"
+        raise Blocked(f"there is no group {group} on this host", hint=hint) from error
+
+
+def _bound(path: Path, mode: int, group: int) -> socket.socket:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with _short(draft) as name:
             bound.bind(name)
-        draft.chmod(0o660)
+        os.chown(draft, -1, group)
+        draft.chmod(mode)
         bound.listen(128)
         bound.setblocking(False)
         draft.replace(path)

@@ -7,7 +7,9 @@ for nothing costs a look and no more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,15 @@ SHORTEST, LONGEST = 0.2, 1.0
 """Seconds between two looks that signs ask for; they double from the one to the other while signs go on."""
 QUIET = 5.0
 """Seconds without a sign after which the next one is a first one again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from: wall time, and seconds of uptime of a boot."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    uptime: Callable[[], float] = time.monotonic
+    boot: str = ""
 
 
 @dataclass
@@ -114,6 +125,36 @@ async def changes(listen: Watch, poke: Poke, busy: Callable[[], Container[str]])
             damper.sign()
 
     await listen(changed)
+
+
+class Poll:
+    """Looks at a state repo on another machine now and then, beside the passes: one look at a time.
+
+    `refresh` looks, in a thread, and says whether there is news; `pause` gives the seconds until the next look; `halt`
+    ends one that is under way.
+    """
+
+    def __init__(self, refresh: Callable[[], bool], pause: Callable[[], float], halt: Callable[[], None]) -> None:
+        self._refresh = refresh
+        self._pause = pause
+        self._halt = halt
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Look at once; asked while a look is under way, once more after it."""
+        self._asked.set()
+
+    async def watch(self, poke: Poke) -> None:
+        """Look until it is cancelled, and poke when there is news."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), self._pause())
+                self._asked.clear()
+                if await asyncio.to_thread(self._refresh):
+                    poke("the state repo on the other machine has news")
+        finally:
+            self._halt()
 
 
 @asynccontextmanager

@@ -14,19 +14,16 @@ from controller.errors import BadInput
 from controller.settings import Settings, TailnetSettings
 
 if TYPE_CHECKING:
-    from controller.chronicle import Write
     from controller.converge import Progress
-    from controller.desired import Identities
-    from controller.git import Mirror
     from controller.host.controlplane import ControlPlane
     from controller.host.hands import Hands
     from controller.host.run import Runner
-    from controller.loop import Clock, Controller
+    from controller.loop import Controller
     from controller.observed import Observed
     from controller.plan.model import Policy
     from controller.spec.state import Library
     from controller.store import Store
-    from controller.waking import Watch
+    from controller.waking import Clock, Watch
 
 SIM_TAG = "tag:vox"
 """The tailnet tag of an appliance on a simulated host that is not told another."""
@@ -89,11 +86,12 @@ async def controller(
     `run` stands in for the host that the settings name, and `listen` for what hears of its changes.
     Raises `Blocked` where another controller runs, or the store cannot be read.
     """
+    from controller import sources
     from controller.chronicle import Chronicle
-    from controller.desired import Desires
-    from controller.git import Mirror
-    from controller.loop import Clock, Controller
+    from controller.git.following import Followed
+    from controller.loop import Controller
     from controller.store import Store, controller_lock
+    from controller.waking import Clock, Poll
 
     clock = clock or Clock(boot=boot_id())
     run = run or runner(settings)
@@ -102,18 +100,19 @@ async def controller(
         store = stack.enter_context(Store.open(settings.store, create=True))
         plane = await stack.enter_async_context(control_plane(settings, run))
         host = Host.of(settings, run, plane, store, clock.now)
-        mirror = Mirror(settings.data / "mirror.git", settings.repository, branch=settings.branch)
-        desires = Desires(
+        mirror = sources.mirror(settings, jitter=jitter, now=clock.now)
+        poll = Poll(mirror.refresh, mirror.pause, mirror.halt) if isinstance(mirror, Followed) else None
+        desires = sources.Following(
             mirror,
             store,
             modules(settings),
             settings.name,
-            witnesses=witnesses(settings, mirror),
+            witnesses=sources.witnesses(settings, mirror),
             trash=lambda: host.trash_of,
             now=clock.now,
         )
         chronicle = await stack.enter_async_context(
-            Chronicle(store, settings.name, clock.now, mirror, notebook(settings, mirror))
+            Chronicle(store, settings.name, clock.now, mirror, sources.notebook(settings, mirror))
         )
 
         def both(progress: Progress) -> None:
@@ -131,27 +130,9 @@ async def controller(
             jitter=jitter,
             resync=settings.resync,
             listen=listen or signals(settings),
+            poll=poll,
             looked=chronicle.looked,
         )
-
-
-def notebook(settings: Settings, mirror: Mirror) -> Write:
-    """What writes notes into the state repo, here or on another machine."""
-    from controller.git import Author, StateRepo
-    from controller.git.notes import send_notes, write_notes
-
-    path, author = mirror.local, Author("voxnix", f"voxnix@{settings.name}")
-    if path is None:
-        return lambda changes: send_notes(mirror, changes, author)
-    return lambda changes: write_notes(StateRepo(path, branch=settings.branch), changes, author)
-
-
-def witnesses(settings: Settings, mirror: Mirror) -> Identities:
-    """Who tells who brought a commit: the receive log of a state repo on this appliance, and signatures."""
-    from controller.desired import Identities
-    from controller.receive import ReceiveLog
-
-    return Identities(mirror, ReceiveLog(mirror.local) if mirror.local else None, settings.delegates)
 
 
 def signals(settings: Settings) -> Watch | None:
@@ -265,6 +246,14 @@ class Books:
         """An admin approved of going on with a rebuilt store."""
         if self._store.rebuilt == token:
             self._store.rebuilt = ""
+
+
+async def sweep(settings: Settings) -> None:
+    """Remove what a killed reader of snapshots left, which would keep these from being pruned."""
+    from controller.host.files import Files
+    from controller.host.glimpse import Glimpses
+
+    await Glimpses(runner(settings), Files(settings.root), settings.pool).sweep()
 
 
 def boot_id() -> str:

@@ -10,10 +10,11 @@ import base64
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -100,6 +101,23 @@ class Key:
     def fingerprint(self) -> str:
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
+    @property
+    def private(self) -> str:
+        """The private key as a file of OpenSSH's, with the name as its comment."""
+        seed = hashlib.sha256(self.name.encode()).digest()
+        secret = b"\0" * 8 + self.blob + string(seed + self.point) + string(self.name.encode())
+        secret += bytes(range(1, 1 + -len(secret) % 8))
+        head = b"openssh-key-v1\0" + string(b"none") + string(b"none") + string(b"")
+        text = base64.encodebytes(head + (1).to_bytes(4, "big") + string(self.blob) + string(secret)).decode()
+        return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
+
+    @staticmethod
+    def of(private: str) -> Key:
+        """The key that is in such a file."""
+        data = base64.b64decode("".join(private.splitlines()[1:-1]))
+        *_, secret = fields(data[15:], skip={3: 4})
+        return Key(fields(secret[8:])[3].decode())
+
     def sign(self, message: bytes) -> bytes:
         scalar, prefix = self._halves
         nonce = digest(prefix, message)
@@ -122,16 +140,21 @@ def _signed(message: bytes, namespace: bytes) -> bytes:
     return b"SSHSIG" + string(namespace) + string(b"") + string(b"sha512") + string(hashed)
 
 
+def fields(data: bytes, skip: Mapping[int, int] = MappingProxyType({})) -> list[bytes]:
+    """The strings of an SSH structure; `skip` has bytes to leave out before the string of that number."""
+    found: list[bytes] = []
+    while len(data) > 4:
+        data = data[skip.get(len(found), 0) :]
+        size = int.from_bytes(data[:4], "big")
+        found.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return found
+
+
 def good(message: bytes, armor: bytes, namespace: str, allowed: str) -> bool:
     """Whether an armored signature is one of `message`, for the namespace, by the key of a line of allowed signers."""
     match = re.fullmatch(rf'signer namespaces="{namespace}" ssh-ed25519 (\S+)\n', allowed)
-    blob = base64.b64decode(b"".join(armor.splitlines()[1:-1]))[10:]
-    fields = []
-    while blob:
-        size = int.from_bytes(blob[:4], "big")
-        fields.append(blob[4 : 4 + size])
-        blob = blob[4 + size :]
-    key, name, _, _, signature = fields
+    key, name, _, _, signature = fields(base64.b64decode(b"".join(armor.splitlines()[1:-1]))[10:])
     if match is None or base64.b64decode(match[1]) != key or name != namespace.encode():
         return False
     public, found = key[-32:], signature[-64:]
@@ -169,7 +192,13 @@ def calls(folder: Path) -> list[str]:
 
 
 def main(words: Sequence[str], message: bytes) -> int:
-    """`ssh-keygen -Y verify -f ALLOWED -I signer -n NAMESPACE -s SIGNATURE`."""
+    """`ssh-keygen -Y verify -f ALLOWED -I signer -n NAMESPACE -s SIGNATURE`, `-Y sign -q -n NAMESPACE -f KEY`, `-y`."""
+    if words[:2] == ["-y", "-f"]:
+        print(Key.of(Path(words[2]).read_text()).public)
+        return 0
+    if words[:3] == ["-Y", "sign", "-q"]:
+        sys.stdout.buffer.write(Key.of(Path(words[6]).read_text()).armor(message, words[4]))
+        return 0
     assert words[:3] == ["-Y", "verify", "-f"]
     allowed, namespace, signature = words[3], words[7], words[9]
     if good(message, Path(signature).read_bytes(), namespace, Path(allowed).read_text()):

@@ -59,8 +59,8 @@ class FakeController:
         assert self.last is not None
         return replace(self.last, plan=Plan(revision or "f" * 40))
 
-    def poke(self, reason: str = "") -> None:
-        self.poked.append(reason)
+    def ask(self) -> None:
+        self.poked.append("asked to")
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ async def journal(name: str, lines: int) -> str:
 
 
 @asynccontextmanager
-async def serving(controller, path, logs=journal):
-    api = Api(controller, path, logs=logs)
+async def serving(controller, path, logs=journal, pokers=()):
+    api = Api(controller, path, logs=logs, pokers=pokers)
     await api.start()
     try:
         yield Client(path, timeout=5.0)
@@ -253,18 +253,19 @@ async def test_poke_asks_for_a_pass(client, controller):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-async def test_poke_is_for_root_and_the_controllers_own_user(controller):
+@pytest.mark.parametrize(("pokers", "let"), [((), False), ((65534,), True)])
+async def test_poke_is_for_root_the_controllers_own_user_and_who_is_named(controller, pokers, let):
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         path = Path(folder, "api.sock")
-        async with serving(controller, path):
+        async with serving(controller, path, pokers=pokers):
             os.chmod(path, 0o666)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", STRANGER, str(path), stdout=asyncio.subprocess.PIPE
             )
             out, _ = await process.communicate()
-    assert out == b"c False\n"
-    assert controller.poked == []
+    assert out == f"c {let}\n".encode()
+    assert bool(controller.poked) == let
 
 
 STRANGER = """
@@ -300,7 +301,7 @@ async def test_a_stale_socket_is_replaced_and_a_live_one_is_not(controller, tmp_
         stale.bind(str(path))
     async with serving(controller, path) as client:
         assert (await ask(client, "/v1/status"))["revision"]
-        with pytest.raises(Blocked, match="another controller answers"):
+        with pytest.raises(Blocked, match="another process answers"):
             await Api(controller, path, logs=journal).start()
         assert (await ask(client, "/v1/status"))["revision"]
 

@@ -253,6 +253,17 @@ async def test_a_restart_decision_runs_once(box):
     assert len(starts) == 1
 
 
+async def test_what_admission_warns_of_is_an_event_once(box):
+    await ready(box, dev=DEV)
+    box.commit({"web": "owner: bob\n"}, "Voxnix-Restart: u1 is what I would like")
+    for _ in range(2):
+        await box.apply()
+    with Store.open(box.settings.store) as store:
+        warned = [event.message for event in store.events(limit=1000) if event.kind == "warning"]
+    assert len(warned) == 1
+    assert "`Voxnix-Restart` does not count here" in warned[0]
+
+
 async def test_rewritten_history_is_refused_until_root_accepts_it(box):
     first = box.commit({"dev": DEV})
     assert (await box.apply()).converged

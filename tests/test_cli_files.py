@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from controller.cli.app import COMMANDS
+from controller.gate.hooks import missing
 from controller.git import StateRepo
 from controller.settings import share
 from tests.cli import DEV, FILES, Shell, container, document, hold, piece
@@ -25,20 +26,29 @@ def test_init_makes_a_repo_whose_files_are_right_and_says_what_to_do_next(shell)
     said = shell.run("init", "new.git", options=False)
     assert said.code == 0
     repo = StateRepo(shell.directory / "new.git")
-    assert set(repo.tree(repo.head())) == {"state/defaults.yaml", "state/dev.yaml", "state/tenants/alice.yaml"}
+    assert set(repo.tree(repo.head())) == {
+        *("state/defaults.yaml", "state/dev.yaml", "state/policy.yaml", "state/tenants/alice.yaml"),
+    }
     assert f"git clone {shell.directory}/new.git {shell.directory}/new-work" in said.out
     assert f"voxnix --state {shell.directory}/new.git apply" in said.out
-    assert shell.run("--state", "new.git", "validate", options=False).out == "3 files, no mistakes\n"
+    assert shell.run("--state", "new.git", "validate", options=False).out == "4 files, no mistakes\n"
 
 
 def test_init_with_the_whole_example_and_with_other_names(shell):
     shell.run("init", "example.git", "--example", options=False)
     repo = StateRepo(shell.directory / "example.git")
-    assert len(repo.tree(repo.head())) == len(list(share("state").rglob("*.yaml")))
+    assert len(repo.tree(repo.head())) == len(list(share("state").rglob("*.yaml"))) + 1
     shell.run("init", "other.git", "--tenant", "zoe", "--name", "Zoë: the #1", options=False)
     repo = StateRepo(shell.directory / "other.git")
     assert "Zoë: the #1" in repo.read(repo.head(), ["state/tenants/zoe.yaml"])["state/tenants/zoe.yaml"].decode()
     assert shell.run("--state", "other.git", "validate", options=False).code == 0
+
+
+def test_init_puts_hooks_in_place_and_closes_the_repo(shell):
+    assert shell.run("init", "new.git", options=False).code == 0
+    assert missing(shell.directory / "new.git") == []
+    repo = StateRepo(shell.directory / "new.git")
+    assert repo.read(repo.head(), ["state/policy.yaml"])["state/policy.yaml"].endswith(b"\nidentity: required\n")
 
 
 def test_init_refuses_what_is_there_and_what_cannot_be(shell):
@@ -73,6 +83,7 @@ def test_new_knows_names_modules_and_the_only_tenant(shell):
     shell.begin({"state/tenants/zoe.yaml": "name: Zoe\n"})
     assert "owner: zoe" in shell.good("new", "lab").out
     assert "cannot be the name" in shell.run("new", "Not-A-Name-At-All").err
+    assert "is not for a container" in shell.run("new", "policy").err
     assert "did you mean git?" in shell.run("new", "lab", "--modules", "gti").err
 
 
@@ -149,7 +160,9 @@ def test_init_brings_schemas_that_its_files_name(shell):
         if path.startswith("state/"):
             named = re.match(rb"# yaml-language-server: \$schema=(\S+)\n", text)[1].decode()
             there = os.path.normpath(f"{os.path.dirname(path)}/{named}")
-            kind = {"state/defaults.yaml": "defaults"}.get(path, "tenant" if "tenants" in path else "spec")
+            kind = {"state/defaults.yaml": "defaults", "state/policy.yaml": "policy"}.get(
+                path, "tenant" if "tenants" in path else "spec"
+            )
             assert there == f"schema/{kind}.json"
             assert json.loads(texts[there])["title"] == f"voxnix {'container' if kind == 'spec' else kind}"
     assert shell.run("--state", "new.git", "validate", options=False).code == 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
 
+from controller.settings import load
+from controller.wiring import sweep
 from tests.cli import Shell
 
 DATA = "tank/users/alice/containers/dev"
@@ -108,3 +111,12 @@ def test_what_cannot_be_had_is_said(shell, words, said):
     answer = shell.run("files", *words)
     assert answer.code == 1
     assert said in answer.err
+
+
+def test_a_controller_that_starts_removes_what_a_killed_reader_left(shell):
+    shell.good("sim", "exec", "zfs", "create", "-o", "mountpoint=none", "-o", "voxnix:part=looking", "tank/looking")
+    left = "tank/looking/bbbbbbbbbbbbbbbb"
+    options = ("-o", "voxnix:part=looking", "-o", "mountpoint=none")
+    shell.good("sim", "exec", "zfs", "clone", *options, f"{DATA}/workspace@{FIRST}", left)
+    asyncio.run(sweep(load({"host": f"sim:{shell.sim}"}, {})))
+    assert left not in shell.good("sim", "exec", "zfs", "list", "-H", "-o", "name").out.split()

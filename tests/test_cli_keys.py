@@ -20,7 +20,7 @@ def shell(tmp_path, capsys, monkeypatch):
 
 def line(shell, key, name):
     words = f"voxnix --state {shell.path} --host sim:{shell.sim} serve --key {key.fingerprint}"
-    return f'restrict,command="{words}" {" ".join(key.public.split(" ")[:2])} {name}'
+    return f'restrict,pty,command="{words}" {" ".join(key.public.split(" ")[:2])} {name}'
 
 
 class TestKeys:
@@ -52,7 +52,7 @@ class TestKeys:
         config.write_text(f"delegate_keys = [{AGENT.public!r}]\n")
         said = shell.good("--config", str(config), "keys", "--command", "/opt/voxnix")
         [found] = [line for line in said.out.splitlines() if line.endswith(" delegate")]
-        assert found.startswith(f'restrict,command="/opt/voxnix --config {config} --state ')
+        assert found.startswith(f'restrict,pty,command="/opt/voxnix --config {config} --state ')
 
     def test_as_values(self, shell):
         told = shell.good("--json", "keys").json

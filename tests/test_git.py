@@ -122,11 +122,6 @@ class TestCommit:
         sha = repo.commit({}, "x", Author("A\n<b>\0c", "e>\n"))
         assert (repo.show(sha).author, repo.show(sha).email) == ("Abc", "e")
 
-    def test_a_lock_that_stays_is_told(self, repo):
-        (repo.path / "refs/heads/main.lock").touch()
-        with pytest.raises(Transient, match="keeps moving"):
-            repo.commit({}, "x", ALICE)
-
     def test_nothing_of_the_callers_environment_or_configuration_counts(self, repo, tmp_path, monkeypatch):
         trap = tmp_path / "trap"
         hook = repo.path / "hooks" / "reference-transaction"

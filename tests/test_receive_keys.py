@@ -91,7 +91,7 @@ def test_lines_say_who_may_do_what():
     keys = Keys(people(tenant("bob", pushes=[BOB], signs=[BOB_SIGNS])), [AGENT.public])
     key = " ".join(BOB.public.split(" ")[:2])
     lines = list(authorized_keys(keys, SERVE))
-    assert f'restrict,command="voxnix serve --key {BOB.fingerprint}" {key} bob' in lines
+    assert f'restrict,pty,command="voxnix serve --key {BOB.fingerprint}" {key} bob' in lines
     assert any(line.endswith(" delegate") for line in lines)
     assert list(authorized_keys(keys, SERVE, only=BOB.fingerprint)) == [line for line in lines if line.endswith(" bob")]
     assert list(authorized_keys(keys, SERVE, only=Key("nobody").fingerprint)) == []
@@ -101,7 +101,8 @@ def test_nothing_of_a_comment_gets_into_a_line():
     evil = f'{" ".join(BOB.public.split(" ")[:2])} x",command="sh" ssh-ed25519 AAAA\tcert-authority'
     bob = Tenant(id="bob", name="Bob", ssh_keys=(evil,))
     [line] = authorized_keys(Keys(people(bob)), SERVE)
-    assert line == f'restrict,command="voxnix serve --key {BOB.fingerprint}" {" ".join(BOB.public.split(" ")[:2])} bob'
+    bare = " ".join(BOB.public.split(" ")[:2])
+    assert line == f'restrict,pty,command="voxnix serve --key {BOB.fingerprint}" {bare} bob'
 
 
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4))
@@ -111,7 +112,7 @@ def test_a_line_has_one_command_whatever_it_is(words):
         [line] = authorized_keys(keys, words)
     except BadInput:
         return
-    match = re.fullmatch(r'restrict,command="((?:[^"\\]|\\")*)" (\S+ \S+ \S+)', line)
+    match = re.fullmatch(r'restrict,pty,command="((?:[^"\\]|\\")*)" (\S+ \S+ \S+)', line)
     assert match
     assert match[1].replace('\\"', '"').endswith(f" --key {BOB.fingerprint}")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import Blocked
-from controller.receive import Arrival, ReceiveLog, note_push
+from controller.receive import Arrival, ReceiveLog, note_arrival, pusher
 from controller.receive import log as module
 from controller.receive.arrival import read_line
 from tests.keygen import Key
@@ -223,22 +223,22 @@ class TestTrust:
 
 class TestNoting:
     def test_a_push_with_a_key(self, log, repo):
-        note_push(repo, [sha(1)], {"VOXNIX_KEY": BOB})
-        [found] = log.find([sha(1)]).arrivals.values()
-        assert (found.key, found.by, found.via) == (BOB, "", "ssh")
-        assert abs(found.at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert pusher({"VOXNIX_KEY": BOB}) == (BOB, "")
 
-    def test_a_push_to_the_path(self, log, repo):
-        note_push(repo, [sha(1)], {})
-        [found] = log.find([sha(1)]).arrivals.values()
-        assert (found.key, found.via) == ("", "path")
-        assert found.by
+    def test_a_push_to_the_path(self):
+        key, by = pusher({})
+        assert (key, bool(by)) == ("", True)
 
-    def test_nothing_new_is_nothing_to_note(self, repo):
-        note_push(repo, [], {})
-        assert not (repo / "voxnix").exists()
-
-    def test_a_key_that_is_none_is_not_taken_for_root(self, log, repo):
+    def test_a_key_that_is_none_is_not_taken_for_root(self):
         with pytest.raises(Blocked, match="no fingerprint"):
-            note_push(repo, [sha(1)], {"VOXNIX_KEY": "SHA256:x"})
-        assert log.find([sha(1)]).arrivals == {}
+            pusher({"VOXNIX_KEY": "SHA256:x"})
+
+    def test_an_arrival_is_in_the_log(self, log, repo):
+        arrival = Arrival((sha(1),), datetime.now(UTC), BOB)
+        note_arrival(repo, arrival)
+        assert log.find([sha(1)]).arrivals == {sha(1): arrival}
+
+    def test_an_arrival_that_cannot_be_noted_is_told(self, repo):
+        (repo / "voxnix").write_text("in the way")
+        with pytest.raises(Blocked, match="receive log"):
+            note_arrival(repo, Arrival((sha(1),), datetime.now(UTC), BOB))

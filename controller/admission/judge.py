@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from controller.spec.state import DecisionKind
 
 _FILE = "100644"
 _KNOWN = "a commit that is signed, or was pushed, with a key of a tenant"
+_AGAIN = "push it with a key that your tenant's file lists, or sign it with one: `git commit --amend -S`"
 _RETURN = (
     "put the branch back to the last good revision and push this with your own key; "
     "or root takes it as it is: `voxnix accept-rewrite COMMIT`"
@@ -32,6 +34,7 @@ class _Case:
     before: Snapshot
     after: Snapshot
     trash: Collection[str]
+    strict: bool = False
 
     @property
     def limited(self) -> bool:
@@ -62,13 +65,13 @@ def judge(
     """
     requesters = change.values(REQUESTED_BY)
     tenant = (requesters[0] if len(requesters) == 1 else None) if identity.delegate else identity.tenant
-    case = _Case(change, identity, tenant, before, after, trash)
-    stranger = list(_stranger(case, requesters))
-    refusals = [*_paths(case), *malformed(change), *(stranger or _rights(case)), *_tenants(case)]
+    case = _Case(change, identity, tenant, before, after, trash, strict)
+    stranger, misplaced_files = list(_stranger(case, requesters)), list(_paths(case))
+    refusals = [*misplaced_files, *malformed(change), *(stranger or _rights(case)), *_tenants(case)]
     warnings = [*misplaced(change), *_opened(case)]
     over = list(_limits(case))
     (refusals if case.limited else warnings).extend(over)
-    touched = {touch.path for touch in change.touches}
+    touched = {touch.path for touch in change.touches} - {problem.path for problem in misplaced_files}
     seen = set(over)
     invalid = [problem for problem in after.problems if problem.path in touched and problem not in seen]
     (refusals if strict else warnings).extend(invalid)
@@ -81,10 +84,11 @@ def _stranger(case: _Case, requesters: tuple[str, ...]) -> Iterator[Problem]:
         if len(requesters) != 1:
             yield _of(case, "the delegate has to say for whom it acts", f"one trailer `{REQUESTED_BY}: TENANT`")
         elif case.tenant not in case.before.tenants:
-            yield _of(case, f"there is no tenant `{case.tenant}` for whom the delegate could act")
+            message = f"there is no tenant `{case.tenant}` for whom the delegate could act"
+            yield _of(case, message, f"one of {', '.join(sorted(case.before.tenants))}")
     elif case.identity.role is Role.NOBODY:
         message = f"nobody with rights here brought this commit: {case.identity.how or case.identity}"
-        yield _of(case, message, _KNOWN if case.before.identity_required else "", _RETURN)
+        yield _of(case, message, _KNOWN if case.before.identity_required else "", _AGAIN if case.strict else _RETURN)
     elif case.identity.role is not Role.ROOT and case.identity.tenant not in case.before.tenants:
         yield _of(case, f"`{case.identity}` is no tenant at the commit before this one")
 
@@ -100,7 +104,7 @@ def _paths(case: _Case) -> Iterator[Problem]:
     folded: dict[str, list[str]] = {}
     if any(touch.before is None for touch in case.change.touches):
         for path in case.after.paths:
-            folded.setdefault(path.casefold(), []).append(path)
+            folded.setdefault(_folded(path), []).append(path)
     for touch in case.change.touches:
         path = touch.path
         if touch.after is None or not _below_state(path):
@@ -114,13 +118,16 @@ def _paths(case: _Case) -> Iterator[Problem]:
             yield Problem(ascii(path), 0, 0, "a file name with control characters", "plain letters", "rename it")
         elif any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
             yield Problem(path, 0, 0, "a path that points elsewhere", "", "remove it")
+        elif any(part.endswith((".", " ")) for part in parts):
+            yield Problem(path, 0, 0, "a name that ends in a dot or a blank", "a name for every machine", "rename it")
         elif touch.after != _FILE:
             what = _MODES.get(touch.after, f"a file with the odd mode {touch.after}")
             hint = "`git update-index --chmod=-x`" if touch.after == "100755" else "put a plain file in its place"
             yield Problem(path, 0, 0, f"{what} below `state/`", "a plain file", hint)
-        twins = [other for other in folded.get(path.casefold(), ()) if other != path]
+        twins = [other for other in folded.get(_folded(path), ()) if other != path]
         if twins and touch.before is None:
-            yield Problem(path, 0, 0, f"differs from {twins[0]} only in case", "", "rename one of the two")
+            how = "in case" if twins[0].casefold() == path.casefold() else "in how its letters are put together"
+            yield Problem(path, 0, 0, f"differs from {twins[0]} only {how}", "", "rename one of the two")
 
 
 def _rights(case: _Case) -> Iterator[Problem]:
@@ -172,8 +179,8 @@ def _tags(case: _Case, touch: Touch, said: set[str], before: set[str]) -> Iterat
     tenant = case.before.tenants.get(case.tenant or "")
     wrong = sorted(said - before - set(tenant.tailnet_tags if tenant else ()))
     if wrong:
-        has = ", ".join(tenant.tailnet_tags) if tenant and tenant.tailnet_tags else "none"
-        yield Problem(touch.path, 0, 0, f"{case.tenant} may not use {', '.join(wrong)}", f"of {has}", "ask an admin")
+        has = f"one of {', '.join(tenant.tailnet_tags)}" if tenant and tenant.tailnet_tags else "no tags"
+        yield Problem(touch.path, 0, 0, f"{case.tenant} may not use {', '.join(wrong)}", has, "ask an admin")
 
 
 def _limits(case: _Case) -> Iterator[Problem]:
@@ -225,6 +232,11 @@ def _tags_of(values: Mapping[str, object]) -> set[str]:
 
 def _admins(snapshot: Snapshot) -> bool:
     return any(tenant.role == "admin" for tenant in snapshot.tenants.values())
+
+
+def _folded(path: str) -> str:
+    """A path as machines see it that take letters for the same where git does not."""
+    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
 
 
 def _below_state(path: str) -> bool:

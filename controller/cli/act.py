@@ -18,7 +18,7 @@ import click
 from controller.cli.render_status import problem_lines
 from controller.cli.session import Session, pass_session
 from controller.cli.text import clean, command, moment, paint, plural
-from controller.errors import BadInput, Transient
+from controller.errors import BadInput, Transient, VoxnixError
 
 if TYPE_CHECKING:
     from controller.converge import Progress
@@ -134,15 +134,31 @@ async def _converge(session: Session, tell: Any) -> tuple[Settled, str]:
 async def _run(session: Session, tell: Any) -> None:
     from controller.api import Api
     from controller.cli.inside import journal
-    from controller.wiring import controller
+    from controller.wiring import controller, sweep
 
     async with controller(session.settings, tell=tell) as at_work:
-        api = Api(at_work, session.settings.socket, logs=partial(journal, session))
+        try:
+            await sweep(session.settings)
+        except VoxnixError as error:
+            logging.getLogger("voxnix").warning(
+                "snapshots that were read could not be tidied up: %s", clean(str(error))
+            )
+        settings = session.settings
+        pokers = _owner(settings.repository)
+        api = Api(at_work, settings.socket, logs=partial(journal, session), group=settings.socket_group, pokers=pokers)
         await api.start()
         try:
             await at_work.run(_refs(session.settings.repository))
         finally:
             await api.stop()
+
+
+def _owner(repository: str) -> tuple[int, ...]:
+    """The owner of a local state repo, whose hooks say that it has moved."""
+    try:
+        return (os.stat(repository).st_uid,)
+    except OSError:
+        return ()
 
 
 def _refs(repository: str) -> Path | None:

@@ -40,7 +40,10 @@ COMMANDS = {
     "files": ("files", "What a container's data was: its snapshots, and single files out of them."),
     "secret": ("secret", "Secrets of tenants: set, list, remove."),
     "keys": ("keys", "Lines for sshd, so that people push with their own keys."),
+    "hooks": ("hooks", "Put the state repo's hooks in place, or bring them up to date."),
+    "door": ("hooks", "The gate of the state repo, kept running so that pushes are quick."),
     "serve": ("serve", "For sshd: answer who came with such a key."),
+    "entry": ("entry", "For systemd: a shell for who came with such a key."),
     "adopt": ("adopt", "Bring a container that exists already under a spec."),
     "doctor": ("doctor", "Is this host able to run us, and if not, what to do."),
     "demo": ("demo", "A guided tour on a simulated host."),
@@ -52,7 +55,7 @@ COMMANDS = {
 
 COMMON = {"--state": True, "--host": True, "--config": True, "--json": False}
 """The options that every command takes, and whether a value follows."""
-HIDDEN = ("serve", "sim")
+HIDDEN = ("serve", "entry", "sim")
 """Commands that people do not type."""
 PASSING_ON = ("enter", "sim")
 """Commands that hand words on to others."""

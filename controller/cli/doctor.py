@@ -10,14 +10,14 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from controller.cli import text
 from controller.cli.client import Away
+from controller.cli.finding import Finding, State
 from controller.cli.session import Session, pass_session
 from controller.errors import VoxnixError
 
@@ -28,24 +28,6 @@ TIMEOUT = 15.0
 SPACE = 2**30
 """Bytes that must be free for the controller's own files."""
 FULL = 0.9
-
-
-class State(StrEnum):
-    """How a check ended. Only `FAILS` makes the doctor's exit code 1."""
-
-    FINE = "fine"
-    NOTE = "note"
-    FAILS = "fails"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was looked at, how it is, what was found, and what to do."""
-
-    what: str
-    state: State
-    found: str
-    remedy: str = ""
 
 
 MARKS = {State.FINE: ("✓", "green"), State.NOTE: ("·", "yellow"), State.FAILS: ("✗", "red")}
@@ -74,7 +56,7 @@ def _here(session: Session) -> Iterator[Finding]:
     yield Finding("python", State.FINE, sys.version.split()[0])
     yield _program("git", "install git: it holds the desired state")
     yield _guarded("configuration", lambda: _configuration(session), "correct it: see docs/ for the keys")
-    yield _guarded("state repo", lambda: _state_repo(session), "voxnix init DIR makes one; then --state DIR")
+    yield from _state_repo(session)
     yield _guarded("module library", lambda: _library(session), "set `library` to the folder with container.nix")
     yield _guarded("store", lambda: _store(session), "run it as root; a damaged store is never repaired by itself")
     yield _guarded("disk", lambda: _space(session), "free some space")
@@ -218,11 +200,20 @@ def _configuration(session: Session) -> Finding:
     return Finding("configuration", State.FINE, f"host {settings.host}, pool {settings.pool}, called {settings.name}")
 
 
-def _state_repo(session: Session) -> Finding:
-    place = session.settings.repository
-    if "://" in place:
-        return Finding("state repo", State.NOTE, f"{place}, on another machine: the first pass tells")
-    return Finding("state repo", State.FINE, f"{session.repo.path} at {session.head[:10]}")
+def _state_repo(session: Session) -> Iterator[Finding]:
+    def here() -> Finding:
+        return Finding("state repo", State.FINE, f"{session.repo.path} at {session.head[:10]}")
+
+    try:
+        far = session.far
+    except VoxnixError:
+        far = False
+    if far:
+        from controller.cli.doctor_remote import remote_findings
+
+        yield from remote_findings(session)
+    else:
+        yield _guarded("state repo", here, "voxnix init DIR makes one; then --state DIR")
 
 
 def _library(session: Session) -> Finding:

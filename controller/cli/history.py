@@ -13,7 +13,7 @@ from controller.cli.session import Session, checked_name, pass_session
 from controller.errors import BadInput
 
 if TYPE_CHECKING:
-    from controller.git import Blob, Commit, StateRepo, Touched
+    from controller.git import Blob, Commit, Objects, Touched
 
 PLAIN = ("100644", "100755")
 """Modes of the files that are brought back."""
@@ -87,7 +87,7 @@ def undo(session: Session, revision: str, reason: str, wait: bool) -> None:
     session.tell_seen(session.seen(new, wait=wait), f"Undone in {about}")
 
 
-def last_version(repo: StateRepo, revision: str, path: str) -> bytes | None:
+def last_version(repo: Objects, revision: str, path: str) -> bytes | None:
     """The newest content that a file ever had up to a revision; None if it never was there."""
     for commit in repo.log(revision, path, limit=FAR):
         for touched in commit.changes:
@@ -112,7 +112,7 @@ def _previous(session: Session, name: str, path: str) -> tuple[bytes, str]:
     return repo.blobs([before.oid], limit=BYTES)[before.oid], source
 
 
-def _reversed(repo: StateRepo, head: str, commit: Commit) -> dict[str, bytes | None]:
+def _reversed(repo: Objects, head: str, commit: Commit) -> dict[str, bytes | None]:
     """What takes a commit's changes back; raises `BadInput` where files have changed since."""
     from controller.cli.told import decisions_of
 
@@ -131,7 +131,7 @@ def _reversed(repo: StateRepo, head: str, commit: Commit) -> dict[str, bytes | N
     return {found.path: _content(repo, found) for found in touched}
 
 
-def _content(repo: StateRepo, touched: Touched) -> bytes | None:
+def _content(repo: Objects, touched: Touched) -> bytes | None:
     """What a file held before a change; None: it was not there."""
     before: Blob | None = touched.before
     if before is None:
@@ -142,6 +142,6 @@ def _content(repo: StateRepo, touched: Touched) -> bytes | None:
     return data
 
 
-def _names(repo: StateRepo, head: str) -> list[str]:
+def _names(repo: Objects, head: str) -> list[str]:
     """All containers that history knows."""
     return [path[6:-5] for path in repo.last_changes(head)[0] if path.startswith("state/") and path.count("/") == 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ def keys(session: Session, fingerprint: str | None, program: str) -> None:
         raise BadInput(f"{text.clean(fingerprint)!r} is no fingerprint of a key", hint="SHA256: and 43 characters")
     revision, tenants = accepted_tenants(session)
     found = Keys(tenants, session.settings.delegates)
-    words = [program, *_passed_on(session), "serve"]
+    words = [program, *passed_on(session), "serve"]
     lines = list(authorized_keys(found, words, only=fingerprint))
     for key, owners in found.shared.items():
         click.echo(f"# {key} is left out: it is of {' and of '.join(owners)}", err=True)
@@ -91,9 +91,9 @@ def tenants_at(objects: Objects, revision: str) -> dict[str, Tenant]:
     return {file.stem: Tenant.model_validate({**file.values, "id": file.stem}) for file in valid}
 
 
-def _passed_on(session: Session) -> list[str]:
-    """The common options as words, absolute where they are paths: sshd starts the command elsewhere."""
-    given = {name: session.options.get(name) or os.environ.get(f"VOXNIX_{name.upper()}") for name in PASSED_ON}
+def passed_on(session: Session, names: Sequence[str] = PASSED_ON) -> list[str]:
+    """The common options as words, absolute where they are paths: the command is started elsewhere."""
+    given = {name: session.options.get(name) or os.environ.get(f"VOXNIX_{name.upper()}") for name in names}
     return [word for name, value in given.items() if value for word in (f"--{name}", _absolute(name, value))]
 
 

@@ -13,7 +13,7 @@ from controller.audit import Facts, Source, Version, origins, read_state
 from controller.spec.result import FileResult
 
 if TYPE_CHECKING:
-    from controller.git import Blob, Commit, StateRepo
+    from controller.git import Blob, Commit, Objects
 
 FAR = 10_000
 """Commits that are looked through at most."""
@@ -28,7 +28,7 @@ PLAIN = ("100644", "100755")
 class Versions:
     """Versions of state files, each read once."""
 
-    def __init__(self, repo: StateRepo) -> None:
+    def __init__(self, repo: Objects) -> None:
         self._repo = repo
         self._data: dict[str, bytes] = {}
         self._results: dict[tuple[str, str], FileResult] = {}
@@ -66,7 +66,7 @@ class Lineage:
         return self.versions[-1].after if self.versions else None
 
 
-def lineage(repo: StateRepo, versions: Versions, head: str, path: str, *, seen: Sequence[str] = ()) -> Lineage:
+def lineage(repo: Objects, versions: Versions, head: str, path: str, *, seen: Sequence[str] = ()) -> Lineage:
     """The history of the file at `path` up to `head`. One process for the log and one for all versions, per name."""
     commits = tuple(reversed(repo.log(head, path, limit=FAR)))
     versions.fetch(commits)

@@ -27,21 +27,26 @@ LINES = 200
 @click.command(hidden=True)
 @click.option("--key", "fingerprint", required=True, metavar="FINGERPRINT", help="The key that sshd has checked.")
 @pass_session
-def serve(session: Session, fingerprint: str) -> None:
+def serve(session: Session, fingerprint: str) -> int:
     """For sshd alone: answer who came with a key. What they ask for is in SSH_ORIGINAL_COMMAND.
 
     Settings come from the options and the file alone, since sshd may let the caller set variables.
     """
-    from controller.receive import FINGERPRINT, read_request
+    from controller.receive import FINGERPRINT, Service, read_request
 
     if not FINGERPRINT.fullmatch(fingerprint):
         raise BadInput("--key has to be the fingerprint of a key", hint="`voxnix keys` writes the lines for sshd")
     words = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     session = Session(session.options, session.json, environment={})
-    request = read_request(words, str(session.repo.path))
+    request = read_request(words, str(session.here.path))
     if request.git:
         _git(session, request, fingerprint)
+    if request.service is Service.ENTER:
+        from controller.entry.caller import enter
+
+        return enter(session.settings.run / "enter", fingerprint, request.name)
     _answer(session, request, fingerprint)
+    return 0
 
 
 def _git(session: Session, request: Request, fingerprint: str) -> NoReturn:
@@ -49,15 +54,15 @@ def _git(session: Session, request: Request, fingerprint: str) -> NoReturn:
     from controller.git.serving import serve as become
     from controller.receive import Service
 
-    hook = session.repo.path / "hooks/pre-receive"
+    hook = session.here.path / "hooks/pre-receive"
     if request.service is Service.PUSH and not os.access(hook, os.X_OK):
         raise BadInput(
             "this state repo has no pre-receive hook that notes who pushes, so nobody can push by key",
-            hint="ask whoever runs the appliance",
+            hint="whoever runs the appliance puts it there: `voxnix hooks`",
         )
     given = {f"VOXNIX_{name.upper()}": value for name, value in session.options.items() if value}
-    more = {**given, "VOXNIX_STATE": str(session.repo.path), "VOXNIX_KEY": fingerprint}
-    become(session.repo.path, str(request.service), session.settings.branch, more)
+    more = {**given, "VOXNIX_STATE": str(session.here.path), "VOXNIX_KEY": fingerprint}
+    become(session.here.path, str(request.service), more)
 
 
 def _answer(session: Session, request: Request, fingerprint: str) -> None:
@@ -72,11 +77,6 @@ def _answer(session: Session, request: Request, fingerprint: str) -> None:
         hint = text.suggestion(request.name, [row["name"] for row in mine])
         raise BadInput(f"{owner.name} has no container {request.name}", hint=hint)
     now = datetime.now(UTC)
-    if request.service is Service.ENTER:
-        raise BadInput(
-            "a shell in a container needs root on the appliance, which this account has not",
-            hint=f"with module tailscale: `ssh root@{request.name}` over the tailnet; or ask who has root",
-        )
     if request.service is Service.LOGS:
         query: dict[str, Any] = {"lines": LINES} | ({} if admin else {"tenant": owner.tenant})
         told = session.client.get(f"/v1/logs/{request.name}", **query)["text"]

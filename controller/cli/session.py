@@ -24,6 +24,7 @@ from controller.errors import BadInput, VoxnixError
 if TYPE_CHECKING:
     from controller.cli.client import Client
     from controller.git import Author, StateRepo
+    from controller.git.remote import Remote
     from controller.host.run import Runner
     from controller.host.secrets import SecretStore
     from controller.settings import Settings
@@ -64,25 +65,46 @@ class Session:
 
         return Client(self.settings.socket)
 
+    @property
+    def far(self) -> bool:
+        """Whether the state repo is on another machine."""
+        from controller.git.address import address
+
+        return not address(self.settings.repository).local
+
     @cached_property
-    def repo(self) -> StateRepo:
-        """The state repo, to be written to; raises `BadInput` where it is on another machine."""
-        place = self.settings.repository
-        if "://" in place or re.match(r"[^/]+:", place):
-            raise BadInput(
-                f"the state repo {place} is on another machine, where no commit can be made from here",
-                hint="run this on the appliance, or commit in a clone and push",
-            )
+    def repo(self) -> StateRepo | Remote:
+        """The state repo, to be read and written to, here or on another machine."""
+        if self.far:
+            from controller.cli.remote import open_remote
+
+            return open_remote(self)
+        return self.here
+
+    @cached_property
+    def here(self) -> StateRepo:
+        """The state repo on this machine; raises `BadInput` where it is on another one."""
         from controller.git import StateRepo
 
-        return StateRepo(place, branch=self.settings.branch)
+        if self.far:
+            what = (
+                f"the state repo {self.settings.repository} is on another machine, and this is for one on this machine"
+            )
+            raise BadInput(what, hint="run this where the state repo is")
+        return StateRepo(self.settings.repository, branch=self.settings.branch)
 
     @cached_property
     def head(self) -> str:
-        """The commit that the state repo is at; raises `BadInput` for an empty one."""
-        head = self.repo.head()
+        """The commit that the state repo is at, as seen when this command began; raises `BadInput` for an empty one."""
+        if self.far:
+            from controller.git.remote import Remote
+
+            assert isinstance(self.repo, Remote)
+            head = self.repo.fetched()
+        else:
+            head = self.repo.head()
         if head is None:
-            raise BadInput(f"nothing was committed to {self.repo.path} yet")
+            raise BadInput(f"nothing was committed to {self.settings.repository} yet")
         return head
 
     @cached_property

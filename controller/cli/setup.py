@@ -18,6 +18,7 @@ from controller.errors import BadInput
 if TYPE_CHECKING:
     from controller.spec.fields import FieldRule
 
+POLICY = b"identity: required\n"
 FIRST = "dev"
 """The container that a new state repo has as its example."""
 
@@ -29,8 +30,10 @@ FIRST = "dev"
 @click.option("--example", is_flag=True, help="The whole example: two tenants, three containers.")
 @pass_session
 def init(session: Session, directory: Path, tenant: str | None, person: str | None, example: bool) -> None:
-    """A new bare state repo in DIR, with defaults, a first tenant and one container as an example."""
+    """A new bare state repo in DIR, with hooks, defaults, a first tenant and one container as an example."""
     from controller.cli.editor import schema_files, with_schema
+    from controller.cli.hooks import passed_on
+    from controller.gate.hooks import install
     from controller.git import StateRepo, caller
     from controller.settings import share
 
@@ -39,9 +42,11 @@ def init(session: Session, directory: Path, tenant: str | None, person: str | No
     tenant = _tenant_id(tenant)
     if not example:
         files = _first(files, tenant, person or _person(tenant), session)
+    files["state/policy.yaml"] = POLICY
     files = {path: with_schema(path, data.decode()).encode() for path, data in files.items()}
     files |= schema_files(session.library.modules)
     repo = StateRepo.init(directory, files, caller(), "Start with an example")
+    install(repo.path, passed_on(session))
     steps = _next_steps(repo.path, session.options.get("host"), example=example)
     told = {"path": str(repo.path), "commit": repo.head(), "files": sorted(files), "next": [line for _, line in steps]}
     lines = [f"A new state repo is in {text.heading(str(repo.path))}:", *(f"  {path}" for path in sorted(files)), ""]
@@ -59,11 +64,15 @@ def init(session: Session, directory: Path, tenant: str | None, person: str | No
 @pass_session
 def new(session: Session, name: str, owner: str | None, modules: str, output: str, force: bool) -> None:
     """A commented spec for a container called NAME, to be put into state/NAME.yaml."""
+    from controller.spec.fields import FileKind
     from controller.spec.model import NAME_PATTERN, Name
+    from controller.spec.parse import classify
 
     if not re.fullmatch(NAME_PATTERN, name):
         form = Name.__metadata__[0]  # type: ignore[attr-defined]
         raise BadInput(f"{text.clean(name)!r} cannot be the name of a container", hint=f"it is {form.expected}")
+    if classify(f"state/{name}.yaml")[0] is not FileKind.SPEC:
+        raise BadInput(f"state/{name}.yaml is not for a container", hint="choose another name")
     chosen = [word for word in re.split(r"[\s,]+", modules) if word]
     known = session.library.modules
     for word in chosen:

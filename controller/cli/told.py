@@ -12,7 +12,7 @@ from controller.cli.lineage import FAR, Versions, lineage
 from controller.git.notes import read_notes
 
 if TYPE_CHECKING:
-    from controller.git import Blob, Commit, StateRepo, Touched
+    from controller.git import Blob, Commit, Objects, Touched
 
 DECISION = "voxnix-"
 DEFAULTS = "state/defaults.yaml"
@@ -51,7 +51,7 @@ class _Pages:
         return {hold.id: hold for notes in self.notes.values() for note in notes for hold in note.held}
 
 
-def history_of(repo: StateRepo, head: str, name: str | None, limit: int) -> list[dict[str, Any]]:
+def history_of(repo: Objects, head: str, name: str | None, limit: int) -> list[dict[str, Any]]:
     """The newest commits that concern the state, or one container of it under all its names; the newest first.
 
     Some eight processes, whatever the number of commits; two more for each former name.
@@ -94,12 +94,12 @@ def decisions_of(commit: Commit) -> list[str]:
     return [f"{key}: {value}" for key, value in commit.trailers if key.lower().startswith(DECISION)]
 
 
-def _notes(repo: StateRepo, commits: Sequence[Commit]) -> dict[str, tuple[Note, ...]]:
-    found = read_notes(repo, repo.path, [commit.sha for commit in commits])
+def _notes(repo: Objects, commits: Sequence[Commit]) -> dict[str, tuple[Note, ...]]:
+    found = read_notes(repo, repo.git.directory, [commit.sha for commit in commits])
     return {sha: read_note(data) for sha, data in found.items()}
 
 
-def _recent(repo: StateRepo, head: str, limit: int) -> tuple[Sequence[Commit], list[Commit]]:
+def _recent(repo: Objects, head: str, limit: int) -> tuple[Sequence[Commit], list[Commit]]:
     """The newest commits that concern the state, and the log that they are from, no longer than it has to be."""
     log: Sequence[Commit] = ()
     found: list[Commit] = []
@@ -112,7 +112,7 @@ def _recent(repo: StateRepo, head: str, limit: int) -> tuple[Sequence[Commit], l
 
 
 def _of_one(
-    repo: StateRepo, log: Sequence[Commit], own: Sequence[Commit], names: Collection[str], limit: int
+    repo: Objects, log: Sequence[Commit], own: Sequence[Commit], names: Collection[str], limit: int
 ) -> tuple[list[Commit], dict[str, tuple[Note, ...]]]:
     """The commits about one container: those that changed its file, and the decisions that led to something with it."""
     files = {commit.sha for commit in own}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from controller.errors import Problem
 from controller.git import Blob, GitFailed, Objects
@@ -24,7 +24,7 @@ class Files:
     """What was made of each blob at each path, kept in memory and, where there is one, in the store."""
 
     def __init__(self, objects: Objects, library: Library, store: Store | None = None) -> None:
-        self._objects = objects
+        self.objects = objects
         self._modules = frozenset(library.modules)
         self._store = store
         self._known: dict[Key, FileResult] = {}
@@ -44,7 +44,7 @@ class Files:
         """As `read`, in order, for paths that may come several times with different blobs."""
         unseen = [(path, blob) for path, blob in entries if self._recall((blob.oid, path)) is None]
         wanted = {blob.oid for path, blob in unseen if _counts(path) and blob.mode in _PLAIN}
-        data = self._objects.blobs(wanted)
+        data = self.objects.blobs(wanted)
         if missing := wanted - data.keys():
             raise GitFailed(f"{len(missing)} blobs are missing, such as {min(missing)}", code=-1)
         for path, blob in unseen:
@@ -60,6 +60,13 @@ class Files:
             self._store.trim_results(keep)
         self._new.clear()
         if len(self._known) > len(keep) + _SPARE:
+            self._known = {key: result for key, result in self._known.items() if key in keep}
+
+    def forget(self, present: Collection[Key]) -> None:
+        """Forget old results once they are many, but for those of `present`; nothing is kept in the store."""
+        self._new.clear()
+        if len(self._known) > len(present) + _SPARE:
+            keep = set(present)
             self._known = {key: result for key, result in self._known.items() if key in keep}
 
     def _recall(self, key: Key) -> FileResult | None:

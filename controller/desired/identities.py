@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from controller.admission import NOBODY, ROOT, Identity, Role, Snapshot
 from controller.errors import Problem
-from controller.git import Commit, Mirror
+from controller.git import Commit, Objects
 from controller.git.signatures import Signed, signatures, verify
-from controller.receive import Arrival, Found, Keys, Owner, ReceiveLog, fingerprint_of
+from controller.receive import Arrival, Found, Keys, Owner, fingerprint_of
 from controller.spec.model import Tenant
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,18 @@ def on_the_appliance(commit: Commit, before: Snapshot) -> Sequence[Identity]:
     return (ROOT,)
 
 
+class Arrivals(Protocol):
+    """Who tells what came in with whose key: `controller.receive.ReceiveLog`, as a rule."""
+
+    def find(self, commits: Collection[str]) -> Found:
+        """The latest entry of each of these commits that has one."""
+        ...
+
+    def mark(self) -> object:
+        """A value that differs whenever `find` may answer something else."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Witness:
     """Who brought the commits of one look at the state repo. `problems` are about the receive log, to be told."""
@@ -41,13 +54,13 @@ class Witness:
 
 
 class Identities:
-    """Tells who brought commits. `mirror` has them; `log` is the receive log, None for a state repo far away.
+    """Tells who brought commits. `objects` has them; `log` is the receive log, None for a state repo far away.
 
     `delegates` are the agent's public keys.
     """
 
-    def __init__(self, mirror: Mirror, log: ReceiveLog | None, delegates: Collection[str] = ()) -> None:
-        self._mirror = mirror
+    def __init__(self, objects: Objects, log: Arrivals | None, delegates: Collection[str] = ()) -> None:
+        self._objects = objects
         self._log = log
         self._delegates = tuple(delegates)
         self._keys: tuple[Mapping[str, Tenant], Keys] | None = None
@@ -71,7 +84,7 @@ class Identities:
 
     def signatures(self, commits: Sequence[str]) -> Mapping[str, Signed]:
         """The signatures that commits bear, not verified."""
-        return signatures(self._mirror, commits)
+        return signatures(self._objects, commits)
 
     def why_not(self, sha: str, signed: Signed, key: str) -> str:
         """Why a commit's signature by `key` is not good, or nothing if it is; verified once."""

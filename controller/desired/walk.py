@@ -27,11 +27,15 @@ from controller.spec.state import Decision
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What a judgement needs besides the commits: who is who, whose data is in the trash, and the time now."""
+    """What a judgement needs besides the commits: who is who, whose data is in the trash, and the time now.
+
+    With `strict`, for a push that can still be mended, a file that does not validate refuses its commit.
+    """
 
     identify: Identify
     trash: Collection[str]
     now: datetime
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _follow(
     for identity in court.identify(commit, was):
         arrival = Arrival(commit.sha, min(identity.at or commit.at, court.now), identity.delegate)
         after = step(before, arrival, ours, results, site)
-        verdict = judge(change, identity, was, after.snapshot(), trash=court.trash)
+        verdict = judge(change, identity, was, after.snapshot(), trash=court.trash, strict=court.strict)
         if verdict.allowed:
             return _Entry(after, verdict.warnings, decision_of(change, identity, arrival.at))
         refused = refused or verdict

@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
-from controller.errors import BadInput, Blocked, Transient
+from controller.errors import Blocked, Transient
+from controller.git.access import Access
+from controller.git.address import address
 from controller.git.objects import Objects
-from controller.git.process import Git, GitFailed
+from controller.git.process import Git
 from controller.git.refs import owner_of, read_ref, valid_branch
 
 FETCHED = "refs/voxnix/fetched"
-_URL = re.compile(r"(ssh|https)://[A-Za-z0-9][^\s]*")
-_SCP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:][^\s]*")
+PATIENCE = 60.0
+"""Seconds that one fetch may take."""
 
 
 class Mirror(Objects):
-    """A bare mirror at `path` of one `branch` of `source`, a local path or an ssh or https address."""
+    """A bare mirror at `path` of one `branch` of `source`, a local path or an ssh or https address.
 
-    def __init__(self, path: Path, source: str, *, branch: str = "main") -> None:
+    `access` opens one on another machine; `patience` bounds each fetch, in seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: str,
+        *,
+        branch: str = "main",
+        access: Access | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self.path = Path(os.path.abspath(path))
         self.branch = valid_branch(branch)
-        self.local: Path | None = None
-        protocol = _protocol(source)
-        if protocol == "file":
-            self.local = Path(os.path.abspath(source))
+        self.patience = patience
+        place = address(source)
+        self.local = Path(os.path.abspath(source)) if place.local else None
         self.source = str(self.local or source)
-        super().__init__(Git(self.path, protocols=(protocol,)))
+        far = None if place.local else place
+        super().__init__(Git(self.path, (place.protocol,), far=far, access=access or Access()))
 
     def fetch(self) -> str | None:
         """Bring the branch over if it has moved; the commit it is at, None where there is no such branch yet.
@@ -53,12 +65,21 @@ class Mirror(Objects):
                 return tip
         self._prepare()
         try:
-            self.git.run(*self._command(), timeout=60.0)
-        except GitFailed as error:
+            self.git.run(*self._command(), timeout=self.patience)
+        except Transient as error:
+            self._drop_drafts()
             if "couldn't find remote ref" in error.what:
+                self._require_none_before()
                 return None
-            raise Transient(f"the state repo {self.source} could not be fetched: {error.what}") from error
+            what = f"the state repo {self.source} could not be fetched: {error.what}"
+            raise Transient(what, hint=error.hint) from error
         return self.fetched()
+
+    def _require_none_before(self) -> None:
+        """Where there is no such branch on another machine: raise `Blocked` if there was one."""
+        if self.git.far and self.fetched():
+            hint = "push it there again, or set `branch` to another"
+            raise Blocked(f"the state repo {self.source} has no branch {self.branch} any more", hint=hint)
 
     def fetched(self) -> str | None:
         """The tip that the last fetch brought."""
@@ -99,21 +120,19 @@ class Mirror(Objects):
             upload = (f"--upload-pack={become} --no-new-privs git-upload-pack",)
         quiet = ("--quiet", "--no-tags", "--no-write-fetch-head")
         alone = ("--no-auto-maintenance", "--no-recurse-submodules")
-        refspec = f"+refs/heads/{self.branch}:{FETCHED}"
-        return ("fetch", *quiet, *alone, *upload, "--end-of-options", self.source, refspec)
+        return ("fetch", *quiet, *alone, *upload, "--end-of-options", self.source, *self._refspecs())
+
+    def _refspecs(self) -> tuple[str, ...]:
+        """What is brought over, and where to."""
+        return (f"+refs/heads/{self.branch}:{FETCHED}",)
 
     def _drop_stale_locks(self) -> None:
         """Remove the lock that a killed fetch left: one controller owns the mirror, nobody else holds it."""
         with contextlib.suppress(OSError):
             (self.path / f"{FETCHED}.lock").unlink()
 
-
-def _protocol(source: str) -> str:
-    """How a source is reached: `file`, `ssh` or `https`. Raises `BadInput` for any other way."""
-    if source.startswith(("/", ".")) or (source and ":" not in source and not source.startswith("-")):
-        return "file"
-    if match := _URL.fullmatch(source):
-        return match[1]
-    if _SCP.fullmatch(source):
-        return "ssh"
-    raise BadInput(f"{source!r} is not a state repo", hint="a path, ssh://… or https://…")
+    def _drop_drafts(self) -> None:
+        """Remove what a fetch that was stopped has left half done: it may be large, and is tried again and again."""
+        for draft in (self.path / "objects/pack").glob("tmp_*"):
+            with contextlib.suppress(OSError):
+                draft.unlink()

@@ -9,26 +9,32 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from controller.errors import Blocked, Transient
+from controller.git.access import Access
+from controller.git.address import Address
+from controller.git.pipes import Cancelled, TooMuch, drain
+from controller.git.trouble import advice, refusal, words
 
 OUTPUT_LIMIT = 256 * 2**20
 """Bytes that one git command may answer; the log of 5,000 commits is about 2 MiB."""
-REFUSAL_LIMIT = 16 * 2**10
-"""Characters kept of what a remote says when it refuses a push."""
+FAR = frozenset({"fetch", "push", "ls-remote"})
+"""Commands that may talk to another machine."""
+FILE_LIMIT, MEMORY_LIMIT = 256 * 2**20, 2 * 2**30
+"""Bytes of one file, and of address space, that a command which talks to another machine may use."""
 
 _NEUTRAL = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.attributesFile": "/dev/null",
     "core.excludesFile": "/dev/null",
-    "core.alternateRefsCommand": "",
+    "core.alternateRefsCommand": "true",
     "core.pager": "cat",
     "core.quotePath": "false",
     "credential.helper": "",
@@ -50,8 +56,9 @@ _ENVIRONMENT = {
     "GIT_PAGER": "cat",
     "GIT_ASKPASS": "/bin/false",
     "SSH_ASKPASS": "/bin/false",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=20",
 }
+_BOUNDED = 'ulimit -f {files}; ulimit -v {memory}; ulimit -c 0; exec "$@"'
+"""How a shell starts a command within bounds; the files' is in blocks of 512 bytes, the memory's in KiB."""
 _PATH = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -73,29 +80,42 @@ class Git:
 
     `protocols` are the transports that a fetch may use. `owner` is the user and group to become first, for a
     repository that belongs to somebody else; None: stay who we are. With `durable`, what is written survives a power
-    cut.
+    cut. `quarantine` is where the objects of a push are that was not taken yet, inside the repository's `objects`.
+    `far` is the other machine that is fetched from and pushed to, `access` what opens it, `file_limit` the bytes that a
+    file may get meanwhile; once `stop` is set, commands that talk to it end.
     """
 
     directory: Path
     protocols: tuple[str, ...] = ()
     owner: tuple[int, int] | None = None
     durable: bool = False
+    quarantine: Path | None = None
+    far: Address | None = None
+    access: Access = field(default_factory=Access)
+    file_limit: int = FILE_LIMIT
+    stop: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def run(self, *args: str, stdin: bytes = b"", timeout: float = 60.0) -> bytes:
         """What `git ARGS` prints.
 
-        Raises `GitFailed` on a non-zero exit, `Transient` after `timeout` seconds, `Blocked` without git.
+        Raises `GitFailed` on a non-zero exit, `Transient` after `timeout` seconds, `Blocked` without git, or where the
+        files that open another machine are not as they should be.
         """
+        far = self._far(args)
+        if far:
+            self.access.check()
         with self._start(args, stdin) as process:
             try:
-                out, err = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired as error:
+                out, err = drain(process, timeout, OUTPUT_LIMIT, lambda: far is not None and self.stop.is_set())
+            except TimeoutError as error:
                 raise Transient(f"git {args[0]}: no end after {timeout:.0f} s, stopped") from error
+            except TooMuch as error:
+                raise Transient(f"git {args[0]} printed more than {OUTPUT_LIMIT // 2**20} MiB") from error
+            except Cancelled as error:
+                raise Transient(f"git {args[0]}: stopped") from error
         if process.returncode:
-            raise GitFailed(f"git {args[0]}: {_words(err)}", code=process.returncode, refused=_refusal(err))
-        if len(out) > OUTPUT_LIMIT:
-            raise Transient(f"git {args[0]} printed more than {OUTPUT_LIMIT // 2**20} MiB")
-        return bytes(out)
+            raise self._failure(args[0], process.returncode, err, far)
+        return out
 
     @contextlib.contextmanager
     def stream(self, *args: str, stdin: bytes) -> Iterator[IO[bytes]]:
@@ -132,36 +152,36 @@ class Git:
         """The whole command. `env -i` keeps every `GIT_*` variable of the caller out, hooks' included."""
         settings = _NEUTRAL | {f"protocol.{name}.allow": "always" for name in self.protocols}
         settings |= {"core.fsync": "all", "core.fsyncObjectFiles": "true"} if self.durable else {}
+        far = self._far(args)
+        settings |= self.access.settings(far) if far else {}
         config = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        variables = [f"{key}={value}" for key, value in self._environment().items()]
-        return ["env", "-i", *variables, "git", f"--git-dir={self.directory}", "--no-pager", *config, *args]
+        variables = {**self._environment(), **(self.access.variables(far) if far else {})}
+        start = ["env", "-i", *(f"{key}={value}" for key, value in variables.items())]
+        bounded = _BOUNDED.format(files=self.file_limit // 512, memory=MEMORY_LIMIT // 2**10)
+        start += ["sh", "-c", bounded, "sh"] if far else []
+        return [*start, "git", f"--git-dir={self.directory}", "--no-pager", *config, *args]
+
+    def _far(self, args: tuple[str, ...]) -> Address | None:
+        """The other machine, if this command talks to it."""
+        return self.far if args[0] in FAR else None
+
+    def _failure(self, command: str, code: int, err: bytes, far: Address | None) -> GitFailed:
+        """A failure, told without a secret that another machine may have said again."""
+        if far is None:
+            return GitFailed(f"git {command}: {words(err)}", code=code, refused=refusal(err))
+        said = self.access.hide(words(err, far=True))
+        text, refused = f"git {command}: {said}", self.access.hide(refusal(err))
+        return GitFailed(text, code=code, hint=advice(said, far, self.access), refused=refused)
 
     def _environment(self) -> Mapping[str, str]:
-        """What git may know of its surroundings; a key agent only where it has to reach another machine."""
+        """What git may know of its surroundings."""
         variables = {"PATH": path_of_programs(), **_ENVIRONMENT}
-        if "ssh" in self.protocols:
-            variables |= {key: os.environ[key] for key in ("HOME", "SSH_AUTH_SOCK") if key in os.environ}
+        if self.quarantine is not None:
+            variables["GIT_OBJECT_DIRECTORY"] = variables["GIT_QUARANTINE_PATH"] = str(self.quarantine)
+            variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self.directory / "objects")
         return variables
 
 
 def path_of_programs() -> str:
     """Where programs are looked for: the caller's own places, or the usual ones."""
     return os.environ.get("PATH", _PATH)
-
-
-def _refusal(err: bytes) -> str:
-    """What a remote said of a push that it refused; nothing where it did not refuse one."""
-    lines = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines()]
-    if not any("[remote rejected]" in line for line in lines):
-        return ""
-    said = [line.removeprefix("remote: ") for line in lines if line.startswith("remote: ")]
-    why = [line.strip() for line in lines if "[remote rejected]" in line]
-    return "\n".join(said or why)[:REFUSAL_LIMIT]
-
-
-def _words(err: bytes) -> str:
-    """Git's own words for a message: what it calls an error, or else the last thing it said."""
-    lines = [line for line in err.decode("utf-8", "replace").splitlines() if line]
-    wrong = [line for line in lines if line.startswith(("fatal: ", "error: "))]
-    text = "; ".join(wrong[:3] or lines[-1:]) or "failed without a word"
-    return text if len(text) <= 600 else text[:600] + " …"

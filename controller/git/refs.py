@@ -6,6 +6,7 @@ file of a sensible size is not read. Never writes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -17,6 +18,7 @@ OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """A whole object id."""
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _PACKED_LIMIT = 16 * 2**20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def valid_branch(name: str) -> str:
@@ -49,6 +51,24 @@ def read_ref(repository: Path, ref: str) -> str | None:
         if name == ref:
             return _oid(oid, repository, ref)
     return None
+
+
+def list_refs(repository: Path, folder: str) -> list[str]:
+    """The names of the refs that lie in `folder` (such as `refs/voxnix`), whatever they point at; none below it.
+
+    Raises `Blocked` and `OSError` where the repository cannot be read.
+    """
+    packed = (_read(repository, "packed-refs", _PACKED_LIMIT) or b"").decode("utf-8", "replace").splitlines()
+    names = {line.partition(" ")[2] for line in packed if line[:1] not in ("#", "^")}
+    found = {name for name in names if name.rpartition("/")[0] == folder}
+    with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+        place = os.open(repository, _FOLDER)
+        stack.callback(os.close, place)
+        for part in folder.split("/"):
+            place = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
+            stack.callback(os.close, place)
+        found.update(f"{folder}/{name}" for name in os.listdir(place) if not name.endswith(".lock"))
+    return sorted(found)
 
 
 def owner_of(repository: Path) -> tuple[int, int] | None:

@@ -5,14 +5,17 @@ Never forces a branch, never touches a work tree, and runs as the repository's o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from controller.errors import BadInput, Blocked, Transient
+from controller.errors import BadInput, Blocked, Transient, VoxnixError
+from controller.git.committing import commit
+from controller.git.leftovers import LOCKED, drop_lock
 from controller.git.objects import Objects
 from controller.git.process import Git, GitFailed
 from controller.git.refs import owner_of, read_ref, valid_branch
@@ -21,8 +24,9 @@ from controller.receive import note_commit
 
 __all__ = ["Author", "StateRepo", "caller"]
 
+PATIENCE = 2.0
+"""Seconds that a writer waits for the lock of another one."""
 _NONE = "0" * 40
-_TRIES = 8
 
 
 def caller() -> Author:
@@ -104,18 +108,7 @@ class StateRepo(Objects):
         has moved since, they are made on top, unless one of the paths was changed there too: then `BadInput`.
         Raises `Transient` when the branch keeps moving.
         """
-        base = expect
-        for attempt in range(_TRIES):
-            time.sleep(0.02 * attempt)
-            head = self.head()
-            base = base if base is not None else head
-            if base != head:
-                self._require_untouched(base, head, changes)
-            sha = self.put(head, changes, message, author, trailers)
-            if sha is not None:
-                return sha
-            base = head
-        raise Transient(f"the branch {self.branch} of {self.path} keeps moving", hint="try again")
+        return commit(self, changes, message, author, trailers, expect)
 
     def put(
         self,
@@ -133,15 +126,15 @@ class StateRepo(Objects):
         check_paths(changes)
         scratch = scratch_ref()
         sha = write_commit(self.git, scratch, head, changes, text, author)
+        moved = False
         try:
             self._note(head, sha)
-            if self._move(scratch, head, sha):
-                return sha
-        except Blocked:
-            self.git.run("update-ref", "-d", scratch)
-            raise
-        self.git.run("update-ref", "-d", scratch)
-        return None
+            moved = self._move(scratch, head, sha)
+        finally:
+            if not moved:
+                with contextlib.suppress(VoxnixError):
+                    self.git.run("update-ref", "-d", scratch)
+        return sha if moved else None
 
     def _note(self, head: str | None, sha: str) -> None:
         """Enter the commit in the receive log, before the branch moves; raise `Blocked` where one has to be there."""
@@ -155,28 +148,33 @@ class StateRepo(Objects):
             what = f"only root or the owner of {self.path} commits here"
             raise trouble or Blocked(what, hint="push over SSH with your own key, or use sudo")
 
-    def _require_untouched(self, base: str | None, head: str | None, paths: Collection[str]) -> None:
-        """Raise `BadInput` if one of `paths` differs between two commits."""
-        if base is None or head is None:
-            raise BadInput(f"the branch {self.branch} was made or removed meanwhile", hint="look and repeat")
-        (differences,) = self.differences([(base, head)])
-        moved = sorted({touched.path for touched in differences} & set(paths))
-        if moved:
-            raise BadInput(
-                f"{', '.join(moved)} changed meanwhile (commit {head[:10]})",
-                hint="look at it and repeat what you meant to do",
-            )
-
     def _move(self, scratch: str, old: str | None, new: str) -> bool:
-        """Move the branch from `old` to `new`; False if it is no longer at `old`."""
-        orders = f"update refs/heads/{self.branch}\0{new}\0{old or _NONE}\0delete {scratch}\0\0"
-        try:
-            self.git.run("update-ref", "-z", "--stdin", stdin=orders.encode())
-        except GitFailed as error:
-            if self.head() == old and "lock" not in error.what:
-                raise Blocked(f"{self.path}: {self.branch} cannot be moved: {error.what}") from error
-            return False
-        return True
+        """Move the branch from `old` to `new`; False if it is no longer at `old`.
+
+        Somebody else's lock is waited for, and dropped where it is one that nobody can hold any more. Raises
+        `Transient` for one that stays, and `Blocked` where git may not or cannot write.
+        """
+        branch = f"refs/heads/{self.branch}"
+        orders = f"update {branch}\0{new}\0{old or _NONE}\0delete {scratch}\0\0"
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.git.run("update-ref", "-z", "--stdin", stdin=orders.encode())
+            except GitFailed as error:
+                if self.head() != old:
+                    return False
+                if "File exists" not in error.what:
+                    raise Blocked(f"{self.path}: {self.branch} cannot be moved: {error.what}") from error
+                dropped = [drop_lock(self.path, ref) for ref in (branch, "packed-refs")]
+                if not any(dropped) and time.monotonic() > end:
+                    raise _locked(self.path, self.branch) from error
+            else:
+                return True
+
+
+def _locked(path: Path, branch: str) -> Transient:
+    hint = f"try again; one that a killed git left is dropped once it is {LOCKED / 60:.0f} minutes old"
+    return Transient(f"{path}: {branch} cannot be moved: another git holds its lock", hint=hint)
 
 
 def _require_bare(path: Path) -> None:

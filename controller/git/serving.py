@@ -13,14 +13,15 @@ from typing import NoReturn
 
 from controller.errors import Blocked
 from controller.git.process import path_of_programs
-from controller.git.refs import valid_branch
 
+_SHOWN = ("refs/heads", "refs/tags")
+"""What a push may try to move: the gate explains why all but the state branch stays."""
 PUSH_BYTES = 64 * 2**20
 """Bytes that one push may bring; a state repo of 1,000 containers has less than one MiB."""
 _BOTH = {
     "core.fsmonitor": "false",
     "core.pager": "cat",
-    "core.alternateRefsCommand": "",
+    "core.alternateRefsCommand": "true",
     "core.attributesFile": "/dev/null",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -37,19 +38,19 @@ _PUSH = {
     "receive.fsckObjects": "true",
     "receive.denyDeletes": "true",
     "receive.denyNonFastForwards": "true",
-    "receive.advertisePushOptions": "false",
+    "receive.advertisePushOptions": "true",
     "receive.updateServerInfo": "false",
     "receive.maxInputSize": str(PUSH_BYTES),
 }
 
 
-def serve(repository: Path, service: str, branch: str, more: Mapping[str, str]) -> NoReturn:
+def serve(repository: Path, service: str, more: Mapping[str, str]) -> NoReturn:
     """Become git's `service`, `git-receive-pack` or `git-upload-pack`, on the repository.
 
-    A push can move the state branch only. `more` is what the hooks are told by their environment. Raises `Blocked`
+    What a push may move is for the hooks to say. `more` is what these are told by their environment. Raises `Blocked`
     without git.
     """
-    argv, environment = command(repository, service, branch, more)
+    argv, environment = command(repository, service, more)
     os.umask(0o022)
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606 - fixed words, and no shell
@@ -57,15 +58,13 @@ def serve(repository: Path, service: str, branch: str, more: Mapping[str, str]) 
         raise Blocked(f"git cannot be started on this host: {error.strerror}", hint="install git") from error
 
 
-def command(
-    repository: Path, service: str, branch: str, more: Mapping[str, str]
-) -> tuple[list[str], Mapping[str, str]]:
+def command(repository: Path, service: str, more: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
     """The whole command that `serve` becomes, and its whole environment."""
     push = service == "git-receive-pack"
     settings = [*_BOTH.items(), *(_PUSH if push else _FETCH).items(), ("core.hooksPath", str(repository / "hooks"))]
     settings.append(("safe.directory", str(repository)))
     if push:
-        settings += [("receive.hideRefs", "refs"), ("receive.hideRefs", f"!refs/heads/{valid_branch(branch)}")]
+        settings += [("receive.hideRefs", "refs"), *(("receive.hideRefs", f"!{ref}") for ref in _SHOWN)]
     words = [word for key, value in settings for word in ("-c", f"{key}={value}")]
     environment = {
         "PATH": path_of_programs(),

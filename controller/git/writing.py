@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from controller.errors import BadInput
+from controller.git.leftovers import scratch_ref, sweep
 from controller.git.process import Git
+
+__all__ = ["Author", "check_paths", "commit_message", "scratch_ref", "write_commit"]
 
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)*")
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
@@ -29,11 +31,6 @@ class Author:
         """As `git fast-import` reads it; `at` in seconds since 1970."""
         name, email = ("".join(c for c in part if c.isprintable() and c not in "<>") for part in astuple(self))
         return f"{name.strip() or 'unknown'} <{email.strip()}> {at} +0000".encode()
-
-
-def scratch_ref() -> str:
-    """A ref that nobody else writes to, for a commit that no branch has yet."""
-    return f"refs/voxnix/writing-{uuid.uuid4().hex[:12]}"
 
 
 def check_paths(paths: Iterable[str]) -> None:
@@ -56,7 +53,11 @@ def commit_message(message: str, trailers: Sequence[tuple[str, str]]) -> bytes:
 def write_commit(
     git: Git, ref: str, parent: str | None, changes: Mapping[str, bytes | None], message: bytes, author: Author
 ) -> str:
-    """Write blobs, trees and the commit under `ref`, a scratch one; the commit's id. None in `changes` deletes."""
+    """Write blobs, trees and the commit under `ref`, a scratch one; the commit's id. None in `changes` deletes.
+
+    What writers left who were killed here long ago is swept up first.
+    """
+    sweep(git)
     who = author.line(int(time.time()))
     stream = [b"commit %s\nmark :1\n" % ref.encode()]
     stream += [b"author %s\ncommitter %s\n" % (who, who), b"data %d\n%s\n" % (len(message), message)]

@@ -8,7 +8,7 @@ from controller.receive.authorized import authorized_keys
 from controller.receive.fingerprint import FINGERPRINT, fingerprint, fingerprint_of
 from controller.receive.keys import Keys, Owner, read_keys
 from controller.receive.log import Found, ReceiveLog
-from controller.receive.noting import note_commit, note_push
+from controller.receive.noting import note_arrival, note_commit, pusher
 from controller.receive.request import Request, Service, read_request
 
 __all__ = [
@@ -23,8 +23,9 @@ __all__ = [
     "authorized_keys",
     "fingerprint",
     "fingerprint_of",
+    "note_arrival",
     "note_commit",
-    "note_push",
+    "pusher",
     "read_keys",
     "read_request",
 ]

@@ -23,4 +23,4 @@ def authorized_keys(keys: Keys, command: Sequence[str], *, only: str | None = No
     for fingerprint, owner in sorted(keys.pushing.items(), key=lambda item: (item[1].name, item[0])):
         if only is None or fingerprint == only:
             quoted = f"{start} --key {fingerprint}".replace('"', '\\"')
-            yield f'restrict,command="{quoted}" {owner.key} {owner.name}'
+            yield f'restrict,pty,command="{quoted}" {owner.key} {owner.name}'

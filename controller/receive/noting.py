@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,17 +17,24 @@ KEY = "VOXNIX_KEY"
 """The variable by which `voxnix serve` tells the hooks which key sshd has checked."""
 
 
-def note_push(repository: Path, commits: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
-    """Note the commits of a push that admission has let in, before its ref moves.
+def pusher(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Who pushes: the fingerprint of their key, or, for a push to the repository's path, who that is for people.
 
-    Who pushes by SSH has their key in the environment. A push without one came to the repository's path. Raises
-    `Blocked` where that cannot be noted: the push must fail then, since the controller would not know it.
+    Who pushes by SSH has their key in the environment. Raises `Blocked` for one that is none.
     """
     key = environment.get(KEY, "")
     if key and not FINGERPRINT.fullmatch(key):
         raise Blocked(f"{KEY} is no fingerprint of a key", hint="sshd has to start `voxnix serve --key FINGERPRINT`")
-    arrival = Arrival(tuple(commits), datetime.now(UTC), key, "" if key else person(), "ssh" if key else "path")
-    if commits and not ReceiveLog(repository).append(arrival):
+    return key, "" if key else person()
+
+
+def note_arrival(repository: Path, arrival: Arrival) -> None:
+    """Note the commits of a push that admission has let in, before its ref moves.
+
+    Raises `Blocked` where that cannot be done, or not by us: the push must fail then, since the controller would not
+    know who brought it.
+    """
+    if not ReceiveLog(repository).append(arrival):
         raise Blocked(
             f"you may write to {repository}, and are neither its owner nor root, so nobody can tell who pushes",
             hint="push over SSH with your own key",

@@ -19,7 +19,7 @@ LONGEST = 4096
 """Characters that a request may have."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
 _PATH = re.compile(r"[A-Za-z0-9._~/+@-]{1,1024}")
-_CAN = "git push and fetch, status [NAME], logs NAME"
+_CAN = "git push and fetch, status [NAME], logs NAME, enter NAME"
 
 
 class Service(StrEnum):

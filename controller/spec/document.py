@@ -27,6 +27,8 @@ _UNSAFE = re.compile(
 )
 _DIRECTIVE = re.compile(r"^(?:[ ]*(?:#[^\n]*)?\n)*%", re.MULTILINE)
 _BLOCK = re.compile(r"[|>][-+1-9]{0,2}( +#.*| *)$")
+_CONFLICT = re.compile(r"^<{7}(?: .*)?$", re.MULTILINE)
+_RESOLVE = "keep what is right of both sides, and remove the lines with `<<<<<<<`, `=======` and `>>>>>>>`"
 _FLOW = re.compile(r"---|\.\.\.|.*\?", re.DOTALL)
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -111,7 +113,7 @@ def locate(
 def _text(path: str, data: bytes) -> str:
     """The file as text with `\\n` line ends; refuses what is not plain, visible UTF-8."""
     if len(data) > MAX_BYTES:
-        raise _whole(path, f"the file has {len(data)} bytes", f"at most {MAX_BYTES // 1024} KiB")
+        raise _whole(path, "the file is too big", f"at most {MAX_BYTES // 1024} KiB", "keep data elsewhere")
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise _whole(path, "the file begins with a byte order mark", "UTF-8 without one", "save it as plain UTF-8")
     try:
@@ -125,11 +127,9 @@ def _text(path: str, data: bytes) -> str:
     if match := _UNSAFE.search(text):
         raise _unsafe(path, text, match.start())
     if match := _DIRECTIVE.match(text):
-        lines = tuple(text.split("\n"))
-        line = text.count("\n", 0, match.end()) + 1
-        raise InvalidFiles(
-            (locate(path, lines, line, 1, "a line that begins with `%` is a YAML directive", "none", "remove it"),)
-        )
+        raise _at_line(path, text, match.end(), "a line that begins with `%` is a YAML directive", "none", "remove it")
+    if match := _CONFLICT.search(text):
+        raise _at_line(path, text, match.start(), "a conflict that git could not resolve was left here", "", _RESOLVE)
     return text
 
 
@@ -144,6 +144,12 @@ def _unsafe(path: str, text: str, index: int) -> InvalidFiles:
     message, expected, hint = what.get(text[index], (name, "visible text", "remove it"))
     line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
     return InvalidFiles((locate(path, tuple(text.split("\n")), line, column, message, expected, hint),))
+
+
+def _at_line(path: str, text: str, index: int, message: str, expected: str, hint: str) -> InvalidFiles:
+    """The refusal of a whole line, the one at `index`."""
+    line = text.count("\n", 0, index) + 1
+    return InvalidFiles((locate(path, tuple(text.split("\n")), line, 1, message, expected, hint),))
 
 
 def _whole(path: str, message: str, expected: str, hint: str = "") -> InvalidFiles:
@@ -194,7 +200,8 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._stop(event, "a second YAML document begins here", "one document in a file")
+                hint = "put it into a file of its own"
+                self._stop(event, "a second YAML document begins here", "one document in a file", hint)
         elif isinstance(event, yaml.AliasEvent):
             self._add(self._alias(event))
         elif isinstance(event, yaml.NodeEvent):
@@ -243,7 +250,7 @@ class _Builder:
     def _alias(self, event: Any) -> Node:
         self._aliases += 1
         if self._aliases > MAX_ALIASES:
-            self._stop(event, "the file holds too many aliases (`*name`)", f"at most {MAX_ALIASES}")
+            self._stop(event, "the file holds too many aliases (`*name`)", f"at most {MAX_ALIASES}", "write values out")
         name = shown(f"*{event.anchor}")
         if event.anchor not in self._anchors:
             self._stop(event, f"{name} refers to nothing", "an anchor above", "quote it if it is a text")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from controller.errors import Problem
 from controller.spec.fields import FileKind
 
-FORMAT = 2
+FORMAT = 3
 """Grows whenever the same bytes may give another result: a new field, another rule, other words."""
 
 Values = dict[str, Any]

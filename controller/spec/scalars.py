@@ -18,6 +18,7 @@ from controller.spec.forms import (
     UNITS,
     Form,
     Kind,
+    check_key,
     check_zone,
     moment,
     time_zones,
@@ -92,6 +93,8 @@ def read_scalar(scalar: Scalar, form: Form) -> Any:
 
 def _hint(text: str, form: Form) -> str:
     """What was probably meant, for values that come from a known set or have a simple right spelling."""
+    if form.check is check_key and "PRIVATE KEY" in text:
+        return "this is a private key, for nobody's eyes: make a new one, and write the line of its `.pub` file here"
     known = form.words or (sorted(time_zones()) if form.check is check_zone else ())
     if near := nearest(text, known) or _insensitive(text, known):
         return f"did you mean `{near}`?"

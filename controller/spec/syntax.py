@@ -49,6 +49,7 @@ _RULES = (
     _Rule(
         "while scanning a quoted scalar: found (unexpected end|unexpected document)",
         "the quote that opens here is never closed",
+        "the same quote once more, at the end of the value",
         begin=True,
     ),
     _Rule(
@@ -66,12 +67,16 @@ _RULES = (
     _Rule(
         "while parsing a flow mapping",
         "the map that opens here with `{{` is not closed, or a comma is missing",
-        "`{{one: 1, two: 2}}`",
+        "`{one: 1, two: 2}`",
         hint="put a text that begins with a brace in quotes",
         begin=True,
     ),
     _Rule("but found '<scalar>'", "there is text after the end of a value", hint="put the whole value in quotes"),
-    _Rule("but found '<block end>'|expected <block end>", "this line's indentation fits nothing above it"),
+    _Rule(
+        "but found '<block end>'|expected <block end>",
+        "this line's indentation fits nothing above it",
+        hint="begin it in the column of the lines that it belongs with",
+    ),
     _Rule("while scanning a block scalar", "what follows `|` or `>` must stand on its own, indented lines"),
     _Rule("while (scanning|parsing) a tag|tag handle", *TAG, begin=True),
     _Rule("expected '<document start>'", "there is something after the end of the document", "one document"),

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import cold, daemon, lanes, passes
+from tests.bench import cold, daemon, lanes, passes, pushes
 from tests.bench.table import Row, render
 
 BEGAN = time.monotonic()
@@ -48,9 +48,11 @@ def _measured(disk: Path, memory: Path) -> tuple[list[Row], list[str]]:
         gc.collect()
         pass_rows, pass_notes = passes.measure(memory, say)
         idle = daemon.idle_row(appliance)
+    say("git push, with and without a verdict")
+    judged = pushes.row(disk)
     say("voxnix status, from the store")
     stored = cold.rows("voxnix status, store", cold.times(appliance))
-    return [*pass_rows, pushing, *lane_rows, *answered, *stored, idle], [*pass_notes, *lane_notes]
+    return [*pass_rows, pushing, judged, *lane_rows, *answered, *stored, idle], [*pass_notes, *lane_notes]
 
 
 def _roomy() -> str | None:

@@ -26,18 +26,6 @@ Match User voxnix-git
     PasswordAuthentication no
 """
 PYTHON = "PYTHONPATH=/opt/voxnix/app:/opt/voxnix/site python3"
-HOOK = f"""#!/bin/sh
-export PYTHONPATH=/opt/voxnix/app:/opt/voxnix/site
-exec /usr/bin/python3 -c '
-import subprocess, sys
-from pathlib import Path
-from controller.receive import note_push
-for line in sys.stdin:
-    old, new, ref = line.split()
-    listed = subprocess.run(["git", "rev-list", new, "--not", "--all"], capture_output=True, text=True, check=True)
-    note_push(Path("{REPO}"), listed.stdout.split())
-'
-"""
 VERIFY = """
 import base64, json, sys
 from controller.git.signatures import signature_of, verify
@@ -61,7 +49,8 @@ class Office:
         host.sh("systemctl restart ssh")
         for name, kind in {"alice": "ed25519", "bob": "ecdsa", "agent": "ed25519", "mallory": "rsa"}.items():
             host.sh(f"mkdir -p {HOME} && ssh-keygen -q -N '' -t {kind} -f {HOME}/{name} -C '{name}@example'")
-        host.sh("echo 'delegate_keys = \"/etc/voxnix/agent.pub\"' >>/etc/voxnix/config.toml")
+        more = 'delegate_keys = "/etc/voxnix/agent.pub"\nsocket_group = "voxnix-git"\npush_wait = 20\n'
+        host.sh(f"printf %s {shlex.quote(more)} >>/etc/voxnix/config.toml")
         host.sh(f"install -m 644 {HOME}/agent.pub /etc/voxnix/agent.pub")
         self.box.commit(
             **{
@@ -72,11 +61,10 @@ class Office:
                 "dev": {"owner": "alice", "power": "stopped"},
             }
         )
-        host.do("tee", f"{REPO}/hooks/pre-receive", stdin=HOOK)
-        host.sh(f"chmod 755 {REPO}/hooks/pre-receive && chown -R voxnix-git: {REPO}")
+        host.sh(f"voxnix --state {REPO} hooks && chown -R voxnix-git: {REPO}")
+        host.sh("systemctl start voxnix-door.service")
         self.box.run()
         self.box.until(lambda: self.box.status().get("revision") == self.head(), "the first revision to be accepted")
-        host.sh("chgrp voxnix-git /run/voxnix/api.sock")
 
     def public(self, name: str) -> str:
         return self.host.do("cat", f"{HOME}/{name}.pub").strip()
@@ -168,16 +156,31 @@ def test_our_ssh_keygen_agrees_with_the_real_one(office: Office) -> None:
 def test_a_member_pushes_what_is_theirs_and_is_named(office: Office) -> None:
     pushed = office.push("bob", "web", "owner: bob\npower: stopped\ndescription: mine\n")
     assert pushed.code == 0, pushed
+    assert "~ web  changed as it runs: description added" in pushed.err
     office.followed()
     last = json.loads(office.host.do("tail", "-n", "1", f"{REPO}/voxnix/received.jsonl"))
     assert last["commits"] == [office.head()]
     assert last["key"] in office.host.do("ssh-keygen", "-lf", f"{HOME}/bob.pub")
 
 
-def test_a_member_pushes_what_is_not_theirs(office: Office) -> None:
-    assert office.push("bob", "dev", "owner: bob\npower: stopped\n").code == 0
-    assert "`dev` belongs to alice; bob, a member, may not change it" in office.refused()
-    office.put_back()
+@pytest.mark.parametrize("door", ["start", "stop"])
+def test_a_member_pushes_what_is_not_theirs(office: Office, door: str) -> None:
+    office.host.sh(f"systemctl {door} voxnix-door.service")
+    before = office.head()
+    pushed = office.push("bob", "dev", "owner: bob\npower: stopped\n")
+    assert pushed.code != 0
+    assert "remote: error: state/dev.yaml: `dev` belongs to alice; bob, a member, may not change it" in pushed.err
+    assert office.head() == before
+    office.host.sh("systemctl start voxnix-door.service")
+
+
+def test_what_becomes_of_a_push_is_told_in_its_output(office: Office) -> None:
+    pushed = office.push("bob", "web", "owner: bob\npower: running\n")
+    assert pushed.code == 0, pushed
+    assert "~ web  started: power stopped → running" in pushed.err
+    assert "web: ready" in pushed.err, pushed.err
+    assert office.push("alice", "web", "owner: bob\npower: stopped\n").code == 0
+    office.followed()
 
 
 def test_who_has_no_key_does_not_get_in(office: Office) -> None:
@@ -214,9 +217,9 @@ def test_a_branch_moved_behind_the_hook_is_not_followed(office: Office) -> None:
 
 def test_the_agent_says_for_whom(office: Office) -> None:
     content = "owner: bob\npower: stopped\ndescription: by the agent\n"
-    assert office.push("agent", "web", content).code == 0
-    assert "the delegate has to say for whom it acts" in office.refused()
-    office.put_back()
+    silent = office.push("agent", "web", content)
+    assert silent.code != 0
+    assert "the delegate has to say for whom it acts" in silent.err
     assert office.push("agent", "web", content, message="change\n\nRequested-by: bob").code == 0
     office.followed()
 
@@ -224,7 +227,7 @@ def test_the_agent_says_for_whom(office: Office) -> None:
 def test_there_is_no_shell_no_terminal_and_no_way_on(office: Office) -> None:
     assert "gives no shell" in office.ssh("bob").err
     assert "cannot be asked for here" in office.ssh("bob", "id").err
-    assert "PTY allocation request failed" in office.ssh("bob", "status", options="-tt").err
+    assert "web" in office.ssh("bob", "status", options="-tt").out
     forwarded = office.ssh("bob", "status", options="-o ExitOnForwardFailure=yes -R 127.0.0.1:9999:127.0.0.1:22")
     assert forwarded.code != 0
     set_by_caller = office.ssh("bob", "status", "dev", options="-o SetEnv=VOXNIX_KEY=SHA256:x")
@@ -238,7 +241,6 @@ def test_questions_are_about_ones_own(office: Office) -> None:
     assert "dev" not in mine.out
     everything = office.ssh("alice", "status")
     assert "dev" in everything.out
-    assert "needs root on the appliance" in office.ssh("bob", "enter", "web").err
 
 
 def test_a_key_that_was_taken_away_does_not_get_in(office: Office) -> None:

@@ -74,12 +74,14 @@ class Stage:
 
     def build(self) -> None:
         """A host, a state repo with two tenants and no container, and a clone of it to work in."""
+        from controller.gate.hooks import install
         from controller.git import Author, StateRepo
 
         self.make_host()
         names = ["defaults.yaml", *(f"tenants/{file.name}" for file in sorted(share("state").glob("tenants/*.yaml")))]
         content = {f"state/{name}": self.example(name) for name in names}
         StateRepo.init(self.repo, content, Author("Alice", IDENTITY["user.email"]), "Two tenants")
+        install(self.repo, self.options[2:])
         settings = [word for key, value in IDENTITY.items() for word in ("-c", f"{key}={value}")]
         self.git("clone", "--quiet", *settings, str(self.repo), str(self.work), cwd=self.directory)
         os.environ.update(self.environment)
@@ -93,7 +95,7 @@ class Stage:
         pace = {key: seconds * 6 for key, seconds in PACE.items()} if self._slow else PACE
         host.configure(latencies=pace, boots={"default": 0.8 if self._slow else 0.2})
         host.close()
-        self.config.write_text('name = "demo"\nresync = 1.0\n')
+        self.config.write_text('name = "demo"\nresync = 1.0\npush_wait = 0\n')
 
     def example(self, name: str) -> bytes:
         """A file of the example state, `dev.yaml` or `tenants/alice.yaml`."""
@@ -101,13 +103,25 @@ class Stage:
 
     def git(self, *words: str, cwd: Path | None = None) -> str:
         """Run the git client in the work tree; what it printed. Raises `NotAsTold`."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        result = subprocess.run(
-            ["git", *words], cwd=cwd or self.work, env=env, capture_output=True, text=True, check=False, timeout=60
-        )
+        result = self._git(*words, cwd=cwd)
         if result.returncode != 0:
             raise NotAsTold(f"`git {words[0]}` to work; it said: {result.stderr.strip() or result.stdout.strip()}")
         return result.stdout
+
+    def push(self, *, refused: bool = False) -> list[str]:
+        """Push what is committed; what the state repo said. Raises `NotAsTold` unless it is taken, or `refused`."""
+        result = self._git("push", "--quiet")
+        if (result.returncode != 0) is not refused:
+            raise NotAsTold(f"the push {'not ' if refused else ''}to be taken; git said: {result.stderr.strip()}")
+        return [line.rstrip() for line in result.stderr.splitlines() if line.startswith("remote: ")]
+
+    def _git(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        env["PATH"] = f"{Path(sys.executable).parent}:{env.get('PATH', os.defpath)}"
+        argv = ["git", *words]
+        return subprocess.run(
+            argv, cwd=cwd or self.work, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
 
     def voxnix(self, *words: str, code: int = 0) -> None:
         """Run a `voxnix` command, printing as it does. Raises `NotAsTold` on another exit code than `code`."""

@@ -125,26 +125,24 @@ def _heal(stage: Stage, voice: Voice) -> None:
 
 def _mistake(stage: Stage, voice: Voice) -> None:
     voice.title("A mistake is explained, and harms nothing")
-    voice.say("Alice edits in a hurry: two words are wrong in her file. This finds them before a push:")
+    voice.say("Alice edits in a hurry: two words are wrong in her file. She pushes it all the same:")
     mark = stage.last_event()
     file = stage.work / "state/dev.yaml"
     right = file.read_text()
     file.write_text(right.replace("- fish", "- fihs").replace("quota: 20G", "quota: 20"))
-    voice.typed("voxnix validate state/dev.yaml")
-    stage.voxnix("validate", "state/dev.yaml", code=1)
-    voice.say("She pushes it all the same. A file that cannot be understood changes nothing, and removes nothing:")
-    commit(stage, voice, "dev: in a hurry", "state/dev.yaml")
-    follow(stage, mark, lambda s: phases(s).get("dev") == "frozen", "dev to be frozen")
-    voice.typed("voxnix status dev")
-    stage.voxnix("status", "dev")
-    expect(stage.container("dev")["machine"] == "running", "dev to run on")
-    expect(not disturbed(stage, mark, "dev"), "dev not to be touched")
-    voice.held("dev runs on as its last good file said: it is frozen, and the status says why")
-    voice.say("She corrects the file:")
-    file.write_text(right)
-    commit(stage, voice, "dev: without haste", "state/dev.yaml")
-    follow(stage, mark, lambda s: phases(s).get("dev") == "ready", "dev to be ready again")
-    voice.held("dev is as it was, and was never interrupted")
+    commit(stage, voice, "dev: in a hurry", "state/dev.yaml", refused=True)
+    expect("fihs" not in stage.git("show", "origin/main:state/dev.yaml"), "the branch to be where it was")
+    voice.held("nothing of it was taken; the push itself says what is wrong, where, and what to write instead")
+    voice.say("`voxnix validate` says the same before a push. She gives dev more memory, this time with care:")
+    file.write_text(right.rstrip("\n") + "\nresources: {memory: 3G}\n")
+    stage.git("add", "state/dev.yaml")
+    voice.typed('git commit --amend -a -m "dev: more memory" && git push')
+    stage.git("commit", "--quiet", "--amend", "-m", "dev: more memory")
+    voice.heard(stage.push())
+    changed = done(stage, mark, "dev", "SetResources")
+    follow(stage, mark, lambda s: changed() and phases(s).get("dev") == "ready", "the memory of dev to be changed")
+    expect(not disturbed(stage, mark, "dev"), "dev not to be restarted")
+    voice.held("dev has more memory, and was never interrupted")
 
 
 def _delete(stage: Stage, voice: Voice) -> None:
@@ -212,15 +210,15 @@ def _farewell(stage: Stage, voice: Voice, seconds: float) -> None:
     click.echo("")
 
 
-def commit(stage: Stage, voice: Voice, message: str, *files: str) -> None:
-    """Commit files of the work tree and push, as a person would."""
+def commit(stage: Stage, voice: Voice, message: str, *files: str, refused: bool = False) -> None:
+    """Commit files of the work tree and push, as a person would; what the push says is shown."""
     if files:
         stage.git("add", *files)
         voice.typed(f'git add {" ".join(files)} && git commit -m "{message}" && git push')
     else:
         voice.typed(f'git commit -m "{message}" && git push')
     stage.git("commit", "--quiet", "-m", message)
-    stage.git("push", "--quiet")
+    voice.heard(stage.push(refused=refused))
 
 
 def phases(status: Mapping[str, Any]) -> dict[str, str]:

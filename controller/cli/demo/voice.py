@@ -58,6 +58,11 @@ class Voice:
             colour = {"+": "green", "-": "red"}.get(line[:1], "")
             click.echo(f"  {paint(line, colour)}")
 
+    def heard(self, lines: list[str]) -> None:
+        """What the other side of a push said, as git shows it."""
+        for line in lines:
+            click.echo(clean(line))
+
     def held(self, words: str) -> None:
         """Something that was checked and is so."""
         click.echo(f"{paint('✓', 'green', bold=True)} {clean(words)}")
