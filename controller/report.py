@@ -69,6 +69,7 @@ def hold(hold: Hold) -> Json:
         "admin": hold.admin,
         "bytes": hold.bytes,
         "refused": hold.refused,
+        "personal": hold.personal,
         "steps": [step(one) for lane in hold.lanes for one in lane.steps],
     }
 

@@ -206,6 +206,9 @@ def test_doctor_on_a_simulated_host_and_on_a_broken_one(shell):
     shell.commit(DEV_FILE)
     said = shell.good("doctor")
     assert said.out.endswith("This host is able to run voxnix.\n")
+    assert "no pre-receive and no post-receive" in said.out
+    shell.good("hooks")
+    assert "they judge pushes by themselves" in shell.good("doctor").out
     host(shell).set_pool(health="DEGRADED")
     host(shell).configure(clock_synchronised=False)
     said = shell.run("doctor")

@@ -213,7 +213,26 @@ def _state_repo(session: Session) -> Iterator[Finding]:
 
         yield from remote_findings(session)
     else:
-        yield _guarded("state repo", here, "voxnix init DIR makes one; then --state DIR")
+        found = _guarded("state repo", here, "voxnix init DIR makes one; then --state DIR")
+        yield found
+        if found.state is State.FINE:
+            yield _hooks(session.here.path)
+
+
+def _hooks(repository: Path) -> Finding:
+    """Whether pushes to the state repo are judged before git takes them."""
+    from controller.gate.hooks import missing
+    from controller.gate.push import DOOR
+    from controller.sockets import answered
+
+    lacking = missing(repository)
+    if lacking:
+        found = f"no {' and no '.join(lacking)}: a push is judged only after git has taken it"
+        return Finding("state repo hooks", State.NOTE, found, "`voxnix hooks` puts them in place")
+    how = (
+        "with a gate that stays running" if answered(repository / DOOR) else "by themselves (`voxnix door` is quicker)"
+    )
+    return Finding("state repo hooks", State.FINE, f"in place; they judge pushes {how}")
 
 
 def _library(session: Session) -> Finding:

@@ -15,6 +15,8 @@ from controller.store import Store
 
 _PLAIN = ("100644", "100755", "100664")
 _SPARE = 1_000
+_AT_ONCE = 1_000
+"""Files whose contents are in memory at the same time: 64 MiB at most."""
 
 Key = tuple[str, str]
 """Blob id and path."""
@@ -34,7 +36,7 @@ class Files:
         self.reader = f"{FORMAT}-{hashlib.sha256(words).hexdigest()[:16]}"
 
     def read(self, entries: Mapping[str, Blob]) -> dict[str, FileResult]:
-        """The results of some files, by path. At most one process, and none if all were seen before.
+        """The results of some files, by path. A process for each thousand of them, none if all were seen before.
 
         Raises `GitFailed` where the repository does not have what its trees name.
         """
@@ -43,6 +45,12 @@ class Files:
     def read_each(self, entries: Sequence[tuple[str, Blob]]) -> list[FileResult]:
         """As `read`, in order, for paths that may come several times with different blobs."""
         unseen = [(path, blob) for path, blob in entries if self._recall((blob.oid, path)) is None]
+        for start in range(0, len(unseen), _AT_ONCE):
+            self._read_new(unseen[start : start + _AT_ONCE])
+        return [self._known[blob.oid, path] for path, blob in entries]
+
+    def _read_new(self, unseen: Sequence[tuple[str, Blob]]) -> None:
+        """Read some files that were not seen before, in one process."""
         wanted = {blob.oid for path, blob in unseen if _counts(path) and blob.mode in _PLAIN}
         data = self.objects.blobs(wanted)
         if missing := wanted - data.keys():
@@ -50,7 +58,6 @@ class Files:
         for path, blob in unseen:
             result = _odd(path, blob) or parse_file(path, data.get(blob.oid, b""), modules=self._modules)
             self._known[blob.oid, path] = self._new[blob.oid, path] = result
-        return [self._known[blob.oid, path] for path, blob in entries]
 
     def save(self, present: Mapping[str, Blob]) -> None:
         """Keep what is new in the store; forget old results once they are many. `present` is the accepted tree."""

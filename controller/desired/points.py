@@ -70,6 +70,7 @@ class Point:
     def _freezing(self, desired: Desired) -> tuple[Problem, ...]:
         """What keeps files from having effect; that limits are exceeded is for admission to find."""
         found = {problem for file in self.files.values() for problem in file.problems}
+        found.update(problem for problem in desired.problems if classify(problem.path)[0] is FileKind.TENANT)
         found.update(problem for wanted in desired.containers.values() for problem in wanted.frozen)
         return tuple(sorted(found))
 

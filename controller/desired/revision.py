@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from controller.desired.files import Files
@@ -10,6 +11,7 @@ from controller.desired.points import Point, Site, settle
 from controller.git import Blob, Objects
 from controller.spec.fields import FileKind
 from controller.spec.parse import classify
+from controller.spec.resolve import LastGood
 from controller.spec.result import FileResult
 from controller.store import Removal, Row
 
@@ -34,34 +36,48 @@ def at_revision(objects: Objects, files: Files, site: Site, sha: str, *, present
     }
     names = {file.stem for file in read.values() if file.kind is FileKind.SPEC}
     gone = {path: commit for path, (commit, _) in changed.items() if path not in tree}
+    ghosts = _ghosts(files, gone, versions, names)
     point = Point(
         sha,
         rows,
         read,
-        removed=_removed(files, gone, versions, names, before, sha),
+        removed=_removed(ghosts, gone, before, names, sha),
         moves=_moves(files, read, versions),
         last=before.last,
         tenants=before.tenants,
     )
-    return settle(point, site)
+    return settle(replace(point, last={**_lasts(point, ghosts, gone, site), **before.last}), site)
+
+
+def _ghosts(
+    files: Files, gone: Mapping[str, str], versions: Mapping[str, list[str]], names: set[str]
+) -> dict[str, FileResult | None]:
+    """The last versions of spec files that history had and the tree has not, by path; None for one that had none."""
+    paths = {path: classify(path) for path in gone}
+    specs = [path for path, (kind, stem, _) in paths.items() if kind is FileKind.SPEC and stem not in names]
+    read = files.read({path: Blob("100644", versions[path][0]) for path in specs if versions.get(path)})
+    return {path: read.get(path) for path in specs}
+
+
+def _lasts(
+    point: Point, ghosts: Mapping[str, FileResult | None], gone: Mapping[str, str], site: Site
+) -> dict[str, LastGood]:
+    """What removed containers last were, so that it is known whose a former name was: as if their files were there."""
+    read = {path: ghost for path, ghost in ghosts.items() if ghost is not None and ghost.valid}
+    if not read:
+        return {}
+    rows = {path: Row("100644", "", gone[path], _LONG_AGO) for path in read}
+    once = settle(replace(point, rows={**point.rows, **rows}, files={**point.files, **read}, removed={}), site)
+    return {ghost.stem: once.last[ghost.stem] for ghost in read.values() if ghost.stem in once.last}
 
 
 def _removed(
-    files: Files,
-    gone: Mapping[str, str],
-    versions: Mapping[str, list[str]],
-    names: set[str],
-    before: Point,
-    sha: str,
+    ghosts: Mapping[str, FileResult | None], gone: Mapping[str, str], before: Point, names: set[str], sha: str
 ) -> dict[str, Removal]:
     """Containers that history had and the tree has not; whether each was paused is in its last version."""
-    paths = {path: classify(path) for path in gone}
-    specs = {path: stem for path, (kind, stem, _) in paths.items() if kind is FileKind.SPEC and stem not in names}
-    last = {path: Blob("100644", versions[path][0]) for path in specs if versions.get(path)}
-    read = files.read(last)
     removed = {
-        stem: Removal(gone[path], paused=path in read and read[path].values.get("paused") is True)
-        for path, stem in specs.items()
+        classify(path)[1]: Removal(gone[path], paused=ghost is not None and ghost.values.get("paused") is True)
+        for path, ghost in ghosts.items()
     }
     if before.desired is not None:
         for name in before.desired.containers.keys() - names - removed.keys():

@@ -54,9 +54,10 @@ def brief(
 
     `host` is this appliance's name; `delegated` the containers that the agent's key has touched.
     """
+    mine = {name for name, wanted in before.desired.containers.items() if _here(wanted, host)}
     gone = _going(before, after, now)
-    mine = [name for name, wanted in before.desired.containers.items() if _here(before, wanted, host)]
-    bulk = len(gone) > max(BULK_FLOOR, BULK_SHARE * len(mine)) or (len(mine) > 1 and len(gone) == len(mine))
+    ours = len(gone & mine)
+    bulk = ours > max(BULK_FLOOR, BULK_SHARE * len(mine)) or (len(mine) > 1 and ours == len(mine))
     lines = [*_containers(before, after, host, gone, delegated, bulk=bulk), *_others(before, after)]
     lines += [Line("*", one.kind.value, f"{one.argument} {one.detail}".strip()) for one in decisions]
     more = len(lines) - MOST
@@ -70,14 +71,16 @@ def _containers(
     rolled: list[str] = []
     for name in sorted({*was, *will}):
         old, new = was.get(name), will.get(name)
-        if name in gone:
+        if name in gone and not _here(was[name], host):
+            yield Line("-", name, f"removed on the appliance {_host(was[name])}, not on this one")
+        elif name in gone:
             held = "several at once" if bulk else "the agent asks for it" if name in delegated else ""
             yield _removed(name, was[name], held=held)
         elif new is not None and new.spec is not None:
             touched = _file(before, name) is not _file(after, name)
             line = _changed(name, old, new, _words(before, after, name)) if touched else None
-            if touched and not _here(after, new, host):
-                line = Line("~", name, f"for the appliance {new.spec.host}, not this one")
+            if line is not None and not _here(new, host):
+                line = _elsewhere(name, line.words if old is not None and _here(old, host) else "", _host(new))
             if line is not None:
                 yield line
             elif old is not None and old.digest != new.digest:
@@ -113,6 +116,13 @@ def _changed(name: str, old: Wanted | None, new: Wanted, words: str) -> Line:
     return Line("~", name, f"{effect}: {words}")
 
 
+def _elsewhere(name: str, leaving: str, host: str) -> Line:
+    """What becomes of a container that is for another appliance; `leaving` if this one has had it."""
+    if leaving:
+        return Line("!", name, f"moves to the appliance {host}: {leaving}")
+    return Line("~", name, f"for the appliance {host}, not this one")
+
+
 def _others(before: Side, after: Side) -> Iterator[Line]:
     """Tenants, defaults, the policy."""
     for path in sorted({*before.files, *after.files}):
@@ -137,9 +147,14 @@ def _going(before: Side, after: Side, now: datetime) -> set[str]:
     return gone
 
 
-def _here(side: Side, wanted: Wanted, host: str | None) -> bool:
+def _here(wanted: Wanted, host: str | None) -> bool:
     """Whether a container is for this appliance."""
-    return wanted.spec is None or host is None or wanted.spec.host in (None, host)
+    return host is None or _host(wanted) in ("", host)
+
+
+def _host(wanted: Wanted) -> str:
+    """The appliance that a container names, if it names one."""
+    return (wanted.spec.host or "") if wanted.spec else ""
 
 
 def _file(side: Side, name: str) -> FileResult | None:

@@ -87,6 +87,6 @@ class Door:
             answer = self._gate.admit(heard(asked))
         except VoxnixError as error:
             return {"taken": False, "lines": failure(error)}
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             return {"taken": False, "lines": failure(BadInput(f"this is no request: {error}"))}
         return {"taken": not answer.refusals, "lines": told(answer)}

@@ -18,7 +18,7 @@ from controller.desired.identities import Identities
 from controller.desired.points import Point, Site
 from controller.desired.revision import at_revision
 from controller.desired.walk import Judge, Walk, walk
-from controller.errors import Blocked, Problem
+from controller.errors import BadInput, Blocked, Problem, Transient
 from controller.gate.brief import Line, Side, brief
 from controller.gate.push import Push, Update, misdirected
 from controller.gate.risks import risks
@@ -34,6 +34,8 @@ BLOB_LIMIT = 2**20
 """Bytes that one file may have; those that count below `state/`, far less."""
 MESSAGE_LIMIT = 64 * 2**10
 """Characters of a commit's message; all of them are read wherever history is."""
+FILES_LIMIT = 10_000
+"""Files that one commit may change."""
 NAME_LIMIT = 255
 """Bytes of a file's name that file systems take."""
 _KEPT = 8
@@ -195,8 +197,11 @@ def _since(objects: Objects, update: Update) -> Sequence[Commit]:
     """The commits that a push brings; none where they do not go on from where the branch is."""
     try:
         commits = objects.commits(update.old, update.new)
-    except GitFailed:
-        return ()
+    except Transient as error:
+        if isinstance(error, GitFailed) and "memory" not in error.what:
+            return ()
+        hint = "push it in parts, and keep big folders elsewhere"
+        raise BadInput(f"this push is too much to be looked through: {error.what}", hint=hint) from error
     too_many = len(commits) >= COMMIT_LIMIT
     return commits if too_many or any(update.old in commit.parents for commit in commits) else ()
 
@@ -211,6 +216,11 @@ def _unfit(update: Update, commits: Sequence[Commit]) -> Iterator[Problem]:
         yield Problem(f"commit {shown}", 0, 0, message, f"fewer than {COMMIT_LIMIT:,}", "push them in parts")
     elif commits[-1].sha != update.new:
         yield Problem(f"object {shown}", 0, 0, "this is a tag", "a commit", f"push {commits[-1].sha[:10]} itself")
+    for commit in commits:
+        most = max(map(len, commit.merged or (commit.changes,)))
+        if most > FILES_LIMIT:
+            message = f"it changes {most:,} files"
+            yield Problem(f"commit {commit.sha[:10]}", 0, 0, message, f"at most {FILES_LIMIT:,}", "keep them elsewhere")
 
 
 def _oversized(objects: Objects, commits: Sequence[Commit]) -> Iterator[Problem]:

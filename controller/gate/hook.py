@@ -40,6 +40,8 @@ def main(words: Sequence[str]) -> int:
         return _after(settings, updates)
     except VoxnixError as error:
         _say(failure(error))
+    except UnicodeDecodeError:
+        _say(["error: the name of this ref is no text"])
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     except OSError as error:

@@ -18,6 +18,7 @@ MARK = "# Put here by voxnix"
 PUSH_BYTES = 64 * 2**20
 CONFIG = {
     "receive.fsckObjects": "true",
+    "receive.fsck.badFilemode": "error",
     "receive.denyDeletes": "true",
     "receive.denyNonFastForwards": "true",
     "receive.advertisePushOptions": "true",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import tempfile
 import threading
@@ -28,6 +29,8 @@ FAR = frozenset({"fetch", "push", "ls-remote"})
 """Commands that may talk to another machine."""
 FILE_LIMIT, MEMORY_LIMIT = 256 * 2**20, 2 * 2**30
 """Bytes of one file, and of address space, that a command which talks to another machine may use."""
+READING_LIMIT = 2**30
+"""Bytes of address space that any other command may use: a few KiB of trees can unfold to millions of paths."""
 
 _NEUTRAL = {
     "core.hooksPath": "/dev/null",
@@ -139,6 +142,9 @@ class Git:
             runner = git.Git("/")
             started = runner.execute(self._argv(args), istream=file, as_process=True, **extra)
         process: Any = started.proc  # `started` itself ends the process when it goes out of scope
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            most = MEMORY_LIMIT if args[0] in FAR else READING_LIMIT
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
         try:
             yield process
         finally:

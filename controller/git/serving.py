@@ -36,6 +36,7 @@ _PUSH = {
     "core.fsync": "all",
     "receive.autogc": "false",
     "receive.fsckObjects": "true",
+    "receive.fsck.badFilemode": "error",
     "receive.denyDeletes": "true",
     "receive.denyNonFastForwards": "true",
     "receive.advertisePushOptions": "true",
