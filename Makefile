@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# How often `make bench-host` creates its containers.
+ROUNDS ?= 3
 READY  := $(VENV)/.ready
 unexport VIRTUAL_ENV
 
@@ -49,7 +51,7 @@ bench: $(READY) ## speed and size, one table of ratios
 	@$(BIN)/python -m tests.bench
 
 bench-host: $(READY) ## speed on a real host, against a shell script that gives the same commands
-	@$(BIN)/python -m tests.host.bench
+	@$(BIN)/python -m tests.host.bench --rounds $(ROUNDS)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -69,8 +69,8 @@ def misplaced(change: Change) -> Iterator[Problem]:
     """A decision that stands where trailers do not count: in the subject, or above the last paragraph."""
     found = {(key.lower(), value) for key, value in _trailers(change)}
     for line in change.message.splitlines():
-        match = re.fullmatch(r"(voxnix-[a-z-]+):[ \t]*(.*?)[ \t]*", line, re.IGNORECASE)
-        if match and match[1].lower() in _KINDS and (match[1].lower(), match[2]) not in found:
+        match = re.fullmatch(r"(voxnix-[a-z-]+):(.*)", line, re.IGNORECASE)
+        if match and match[1].lower() in _KINDS and (match[1].lower(), match[2].strip(" \t")) not in found:
             hint = "put it on a line of its own after an empty line at the end of the message, in another commit"
             yield _problem(change, f"`{match[1]}` does not count here", "a trailer", hint)
 

@@ -124,10 +124,10 @@ def _paths(case: _Case) -> Iterator[Problem]:
             what = _MODES.get(touch.after, f"a file with the odd mode {touch.after}")
             hint = "`git update-index --chmod=-x`" if touch.after == "100755" else "put a plain file in its place"
             yield Problem(path, 0, 0, f"{what} below `state/`", "a plain file", hint)
-        twins = [other for other in folded.get(_folded(path), ()) if other != path]
-        if twins and touch.before is None:
-            how = "in case" if twins[0].casefold() == path.casefold() else "in how its letters are put together"
-            yield Problem(path, 0, 0, f"differs from {twins[0]} only {how}", "", "rename one of the two")
+        twin = next((other for other in folded.get(_folded(path), ()) if other != path), None)
+        if twin is not None and touch.before is None:
+            how = "in case" if twin.casefold() == path.casefold() else "in how its letters are put together"
+            yield Problem(path, 0, 0, f"differs from {twin} only {how}", "", "rename one of the two")
 
 
 def _rights(case: _Case) -> Iterator[Problem]:

@@ -18,6 +18,8 @@ from controller.errors import BadInput, VoxnixError
 from controller.gate.gate import Gate
 from controller.gate.push import DOOR, LONGEST, heard
 from controller.gate.telling import failure, told
+from controller.git.leftovers import sweep
+from controller.git.process import Git
 from controller.sockets import listen, peer_uid
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ class Door:
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """Be there for hooks from now on. Raises `Blocked` where another one is."""
+        """Clear up what killed pushes left, and be there for hooks. Raises `Blocked` where another one is."""
+        sweep(Git(self._gate.path))
         self._listening = listen(self._path, mode=0o600, folder=0o700)
         self._listening.settimeout(0.5)
 

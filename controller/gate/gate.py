@@ -26,6 +26,7 @@ from controller.git import Commit, Objects, Touched
 from controller.git.objects import COMMIT_LIMIT
 from controller.git.process import Git, GitFailed
 from controller.receive import Arrival, Found, note_arrival
+from controller.spec.document import MAX_BYTES
 from controller.spec.fields import FileKind
 from controller.spec.parse import classify
 from controller.spec.state import Library
@@ -36,6 +37,10 @@ MESSAGE_LIMIT = 64 * 2**10
 """Characters of a commit's message; all of them are read wherever history is."""
 FILES_LIMIT = 10_000
 """Files that one commit may change."""
+CHANGES_LIMIT = 50_000
+"""Changes of files in all commits of a push together: a spec that changes costs about 0.15 ms of CPU."""
+STATE_LIMIT = 8 * 2**20
+"""Bytes of the state files that a push brings, together: a MiB of mistakes takes about 3 s to explain."""
 NAME_LIMIT = 255
 """Bytes of a file's name that file systems take."""
 _KEPT = 8
@@ -216,6 +221,10 @@ def _unfit(update: Update, commits: Sequence[Commit]) -> Iterator[Problem]:
         yield Problem(f"commit {shown}", 0, 0, message, f"fewer than {COMMIT_LIMIT:,}", "push them in parts")
     elif commits[-1].sha != update.new:
         yield Problem(f"object {shown}", 0, 0, "this is a tag", "a commit", f"push {commits[-1].sha[:10]} itself")
+    total = sum(len(side) for commit in commits for side in (commit.merged or (commit.changes,)))
+    if total > CHANGES_LIMIT:
+        message = f"its commits change {total:,} files, counted one by one"
+        yield Problem(f"commit {shown}", 0, 0, message, f"at most {CHANGES_LIMIT:,}", "push them in parts")
     for commit in commits:
         most = max(map(len, commit.merged or (commit.changes,)))
         if most > FILES_LIMIT:
@@ -229,11 +238,17 @@ def _oversized(objects: Objects, commits: Sequence[Commit]) -> Iterator[Problem]
         change.after.oid: (change.path, commit.sha)
         for commit in commits
         for change in _changes(commit)
-        if change.after is not None and change.after.mode != "160000" and not _bounded(change.path)
+        if change.after is not None and change.after.mode != "160000"
     }
-    for oid, size in objects.sizes(paths).items():
+    sizes = objects.sizes(paths)
+    state = sum(min(size, MAX_BYTES) for oid, size in sizes.items() if _bounded(paths[oid][0]))
+    if state > STATE_LIMIT:
+        message = f"this brings {state / 2**20:.1f} MiB of state files"
+        most = f"at most {STATE_LIMIT // 2**20} MiB at once"
+        yield Problem(f"commit {commits[-1].sha[:10]}", 0, 0, message, most, "push them in parts")
+    for oid, size in sizes.items():
         path, sha = paths[oid]
-        if size > BLOB_LIMIT:
+        if size > BLOB_LIMIT and not _bounded(path):
             message = f"commit {sha[:10]} brings {size / 2**20:.1f} MiB here"
             most = f"at most {BLOB_LIMIT // 2**20} MiB a file"
             yield Problem(ascii(path)[1:-1][:200], 0, 0, message, most, "keep it elsewhere")

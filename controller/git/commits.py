@@ -14,7 +14,7 @@ CHANGES_FORMAT = "--format=tformat:%H %ct"
 """What `parse_changes` reads, with `-z --raw --no-abbrev -c`."""
 LOG_FORMAT = "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%ct%x00%B"
 """What `parse_log` reads, with `-z --raw --no-abbrev`."""
-_TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*):[ \t]*(.*?)[ \t]*")
+_TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*):(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def trailers(message: str) -> tuple[tuple[str, str], ...]:
     if len(paragraphs) < 2:
         return ()
     found = (_TRAILER.fullmatch(line) for line in paragraphs[-1].split("\n"))
-    return tuple((match[1], match[2]) for match in found if match)
+    return tuple((match[1], match[2].strip(" \t")) for match in found if match)
 
 
 def parse_log(out: bytes) -> Iterator[Commit]:

@@ -6,6 +6,7 @@ Exit code 1 with `--strict` where a goal is missed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import statistics
@@ -23,7 +24,6 @@ from tests.host.machine import Machine
 CONTAINERS = 20
 STOPPED = 5
 """Containers beside the running ones in a pass that finds nothing to do; each has two datasets."""
-ROUNDS = 3
 PASSES = 30
 BUILDS = 2
 GOAL_CREATE, GOAL_PASS = 1.15, 1.3
@@ -36,10 +36,14 @@ Commands = list[dict[str, Any]]
 
 def main() -> int:
     """Measure, print the table."""
+    arguments = argparse.ArgumentParser(prog="tests.host.bench")
+    arguments.add_argument("--rounds", type=int, default=3, help="how often the containers are created")
+    arguments.add_argument("--strict", action="store_true", help="exit code 1 where a goal is missed")
+    given = arguments.parse_args()
     with Fleet() as fleet:
         created, commands = [], 0
-        for number in range(ROUNDS):
-            print(f"round {number + 1} of {ROUNDS}: {CONTAINERS} containers …", file=sys.stderr, flush=True)
+        for number in range(given.rounds):
+            print(f"round {number + 1} of {given.rounds}: {CONTAINERS} containers …", file=sys.stderr, flush=True)
             ours, script, commands = create(fleet, number)
             created.append((ours, script))
         print(f"{PASSES} passes with nothing to do …", file=sys.stderr, flush=True)
@@ -47,7 +51,7 @@ def main() -> int:
     rows = [created_row(created), passes_row(idle)]
     notes = [f"{commands:,} commands create {CONTAINERS} containers; a pass runs {len(idle['commands'])}"]
     print(render("voxnix on a real host (namespaces, ZFS on FUSE)", rows, notes))
-    return 1 if "--strict" in sys.argv and not all(row.met for row in rows) else 0
+    return 1 if given.strict and not all(row.met for row in rows) else 0
 
 
 def create(fleet: Fleet, number: int) -> tuple[float, float, int]:
