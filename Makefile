@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kill test-host test-vm check bench bench-host clean
+.PHONY: help setup demo test test-agent test-kill test-host test-vm check bench bench-host clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,10 @@ demo: $(READY) ## a guided tour on a simulated host: no account, key, root or ne
 	@$(BIN)/voxnix demo
 
 test: $(READY) ## the tests
-	@$(BIN)/python -m pytest -n auto -m 'not kill and not host and not vm'
+	@$(BIN)/python -m pytest -n auto -m 'not kill and not host and not vm and not agent'
+
+test-agent: $(READY) ## the agent: conversations, Telegram, hostile models
+	@$(BIN)/python -m pytest -n auto -m agent tests/agent
 
 test-kill: $(READY) ## kill the controller before and after every host command
 	@$(BIN)/python -m pytest -m kill -s
