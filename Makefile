@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-agent test-kill test-host test-vm check bench bench-host clean
+.PHONY: help setup demo test test-push test-agent test-kill test-host test-vm check bench bench-host clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,11 @@ demo: $(READY) ## a guided tour on a simulated host: no account, key, root or ne
 	@$(BIN)/voxnix demo
 
 test: $(READY) ## the tests
-	@$(BIN)/python -m pytest -n auto -m 'not kill and not host and not vm and not agent'
+	@$(BIN)/python -m pytest -n auto -m 'not kill and not host and not vm and not agent and not push'
+
+test-push: $(READY) ## pushes by the real git client: hundreds of bad ones, random ones, two hundred at a time
+	@$(BIN)/python -m pytest -n auto -m push tests/test_gate_*.py
+	@$(BIN)/python -m pytest -m push -s tests/test_push_storm.py
 
 test-agent: $(READY) ## the agent: conversations, Telegram, hostile models
 	@$(BIN)/python -m pytest -n auto -m agent tests/agent

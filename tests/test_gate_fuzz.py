@@ -35,6 +35,8 @@ from tests.keygen import Key, signed_commit
 from tests.loose import FOLDER, Loose, raw_commit
 from tests.pushers import AGENT, ALICE, ALICE_SIGNS, BOB, BOB_SIGNS, POLICY, REQUIRED, STRANGER, TENANTS
 
+pytestmark = pytest.mark.push
+
 DEEP = bool(os.environ.get("VOXNIX_DEEP"))
 LIBRARY = Library({"git": "", "fish": "", "tailscale": "", "workspace": ""}, "l1")
 FILES = {

@@ -16,6 +16,8 @@ from tests.loose import FILE
 from tests.pushers import ALICE, BOB, STRANGER
 from tests.pushing import MAIN, Ground, Way, told
 
+pytestmark = pytest.mark.push
+
 WEB = {"files": {"state/web.yaml": "owner: bob\nmodules: [git, workspace]\npower: stopped\n"}}
 DEV = {"files": {"state/dev.yaml": None}}
 

@@ -29,6 +29,8 @@ from tests import keygen
 from tests.pushers import Pushers
 from tests.pushing import MAIN, PEOPLE, Ground
 
+pytestmark = pytest.mark.push
+
 TABLE = yaml.safe_load((Path(__file__).parent / "cases/permissions.yaml").read_text())
 CONTAINERS = {"alice": "dev", "bob": "web"}
 

@@ -22,6 +22,8 @@ from tests.loose import FILE, FOLDER, WHO
 from tests.pushers import ALICE, ALICE_SIGNS, BOB, BOB_SIGNS, tenant
 from tests.pushing import LIMITED, MAIN, Ground, Pushed, Way
 
+pytestmark = pytest.mark.push
+
 CASES = Path(__file__).parent / "cases/pushes"
 GOOD = {"files": {"state/web.yaml": "owner: bob\n"}}
 TEXTS = {

@@ -32,6 +32,8 @@ from tests.chaos.verdict import converged
 from tests.keygen import Key
 from tests.storm import Change, Clone, Post, wait
 
+pytestmark = pytest.mark.push
+
 SEED = os.environ.get("VOXNIX_STORM_SEED", "1")
 CLONES, AT_ONCE = 10, 2
 OURS, BOTH = "state/ours.yaml", "state/both.yaml"
@@ -130,7 +132,6 @@ def blow(post: Post, clones: list[Clone], pushes: int) -> int:
 PUSHES = 200
 
 
-@pytest.mark.kill
 def test_pushes_of_ten_clones_lose_nothing(post: Post) -> None:
     began = time.monotonic()
     post.begin()
