@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -13,12 +14,13 @@ from controller.gate import door as doors
 from controller.gate.door import Door
 from controller.gate.gate import Gate
 from controller.gate.hook import gate_of
-from controller.gate.push import DOOR, LONGEST
-from controller.receive import ReceiveLog
+from controller.gate.push import DOOR, LONGEST, heard
+from controller.receive import ReceiveLog, read_keys
 from controller.settings import load
 from controller.sockets import connect
 from tests.asking import BAD, FILES, GOOD, ask, question, running
 from tests.cli import Shell
+from tests.pushers import AGENT
 
 
 @pytest.fixture
@@ -57,6 +59,18 @@ class TestDoor:
         assert answer["taken"] is False
         assert "error: state/web.yaml:2:8" in answer["lines"][0]
         assert not ReceiveLog(shell.path).find([json.loads(asked)["updates"][0][1]]).arrivals
+
+    def test_the_agents_keys_are_read_anew(self, shell, tmp_path):
+        keys = tmp_path / "agent.pub"
+        keys.write_text("")
+        gate = gate_of(load({"state": str(shell.path), "host": f"sim:{shell.sim}"}, {}))
+        gate = replace(gate, delegates=lambda: read_keys(keys.read_text(), "agent.pub"))
+        asked = {**json.loads(question(shell, GOOD)), "key": AGENT.fingerprint}
+        before = gate.admit(heard(asked)).refusals
+        keys.write_text(AGENT.public + "\n")
+        after = gate.admit(heard(asked)).refusals
+        assert "no tenant's" in str(before[0])
+        assert "the delegate has to say for whom it acts" in str(after[0])
 
     def test_names_are_told(self, shell, door):
         old, new, _ = json.loads(question(shell, GOOD))["updates"][0]

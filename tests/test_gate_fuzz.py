@@ -87,7 +87,7 @@ class Ground:
         files = {path: text.encode() for path, text in FILES.items()}
         self.repo = StateRepo.init(place / "state.git", files, Author("root", "root@example.org"))
         self.head = self.repo.head() or ""
-        self.gate = Gate(self.repo.path, "main", lambda: LIBRARY, delegates=[AGENT.public])
+        self.gate = Gate(self.repo.path, "main", lambda: LIBRARY, delegates=lambda: [AGENT.public])
         self.base = {
             path.encode(): (blob.mode, blob.oid)
             for path, blob in self.repo.tree(self.head, "state", "README.md").items()

@@ -84,15 +84,15 @@ class Pending:
 class Gate:
     """The gate of the bare state repo at `path`.
 
-    `library` tells the modules that there are now, `host` names this appliance, `trash` tells whose data waits in the
-    trash: it is asked where a tenant is removed.
+    `library` tells the modules that there are now, `delegates` the agent's public keys; `host` names this appliance.
+    `trash` tells whose data waits in the trash: it is asked where a tenant is removed.
     """
 
     path: Path
     branch: str
     library: Callable[[], Library]
     host: str | None = None
-    delegates: Collection[str] = ()
+    delegates: Callable[[], Collection[str]] = tuple
     trash: Callable[[], Collection[str]] = frozenset
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _points: dict[str, Point] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Gate:
         start = self._point(objects, files, site, update.old)
         if start.unknown:
             return Answer((_unknown(update, start),)), (), pending
-        identities = Identities(objects, pending, self.delegates)
+        identities = Identities(objects, pending, self.delegates())
         witness = identities.of(commits)
         trash = self.trash() if any(map(_removes_tenant, commits)) else ()
         court = Judge(witness.identify, trash, pending.now, strict=True)

@@ -160,7 +160,7 @@ def gate_of(settings: Settings) -> Gate:
             return frozenset()
 
     path = Path(settings.repository)
-    return Gate(path, settings.branch, lambda: modules(settings), settings.name, settings.delegates, trash)
+    return Gate(path, settings.branch, lambda: modules(settings), settings.name, lambda: settings.delegates, trash)
 
 
 def _say(lines: Sequence[str] | Any) -> None:
