@@ -179,6 +179,23 @@ async def test_a_dataset_is_in_its_place_only_with_its_marks(tmp_path: Path, act
     assert {(False, False), (False, True), (True, False)} == set(seen)
 
 
+@pytest.mark.parametrize("marks", [("-o", "voxnix:appliance=another"), ()])
+async def test_what_is_not_ours_where_a_dataset_is_made_is_left_alone(
+    storage: Storage, host: SimHost, marks: tuple[str, ...]
+) -> None:
+    await act(storage, PrepareStorage())
+    stage = "tank/users/alice/making/dev"
+    await zfs(host, "create", "-p", *marks, stage)
+    if not marks:
+        inside(host, f"/{stage}/notes").write_text("somebody's")
+    before = (await storage.observe()).datasets[stage]
+    with pytest.raises(Blocked, match="not an empty dataset of this appliance"):
+        await act(storage, CREATE)
+    after = (await storage.observe()).datasets
+    assert (after[stage].marks, after[stage].referenced) == (before.marks, before.referenced)
+    assert DEV not in after
+
+
 @pytest.mark.parametrize("part", [1, 2])
 async def test_users_and_trash_are_in_their_places_only_with_their_marks(tmp_path: Path, part: int) -> None:
     for nth in range(1, 9):

@@ -16,10 +16,8 @@ from controller.git.writing import Author
 TRIES = 8
 
 
-class Line(Protocol):
+class Writable(Protocol):
     """A branch that is committed to: of a `StateRepo`, or of a `Remote` that is pushed to."""
-
-    branch: str
 
     def head(self) -> str | None:
         """The commit that it is at now."""
@@ -35,6 +33,12 @@ class Line(Protocol):
     ) -> str | None:
         """Commit on top of `head`; None if the branch is no longer there."""
         ...
+
+
+class Line(Writable, Protocol):
+    """One that also tells what differs between its commits."""
+
+    branch: str
 
     def differences(self, pairs: Sequence[tuple[str, str]]) -> tuple[tuple[Touched, ...], ...]:
         """For each pair of commits, old and new, the paths that differ."""

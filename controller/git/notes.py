@@ -6,7 +6,6 @@ touches a branch; a process that is killed leaves the notes as they were, or as 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from controller.errors import Transient, VoxnixError
 from controller.git.commits import parse_tree
+from controller.git.leftovers import drop_lock
 from controller.git.mirror import Mirror
 from controller.git.objects import Objects
 from controller.git.process import GitFailed
@@ -23,8 +23,6 @@ from controller.git.repo import Author, StateRepo
 NOTES = "refs/notes/voxnix"
 NOTE_LIMIT = 256 * 2**10
 """Bytes of one note that are read; a longer one is not one of ours."""
-LOCKED = 120.0
-"""Seconds after which a lock on the notes is one that nobody holds."""
 _TRIES = 8
 
 
@@ -65,7 +63,7 @@ def write_notes(repo: StateRepo | Mirror, changes: Mapping[str, Mend], author: A
                 if "File exists" not in error.what:
                     raise
                 failed = error
-                _drop_stale_lock(repo.path)
+                drop_lock(repo.path, NOTES)
             continue
         return len(fresh)
     raise failed
@@ -120,23 +118,6 @@ def _present(repo: Objects, commits: Collection[str]) -> list[str]:
     out = repo.git.run("cat-file", "--batch-check=%(objecttype)", stdin="\n".join([*asked, ""]).encode())
     kinds = out.decode("ascii", "replace").splitlines()
     return [sha for sha, kind in zip(asked, kinds, strict=False) if kind == "commit"]
-
-
-def _drop_stale_lock(path: Path) -> None:
-    """Remove a lock that a killed git left, following no link: git holds one for milliseconds."""
-    *folders, last = f"{NOTES}.lock".split("/")
-    opened = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
-    try:
-        for folder in folders:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            opened.append(os.open(folder, flags, dir_fd=opened[-1]))
-        if time.time() - os.stat(last, dir_fd=opened[-1], follow_symlinks=False).st_mtime > LOCKED:
-            os.unlink(last, dir_fd=opened[-1])
-    except OSError:
-        return
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
 
 
 def _stream(tip: str | None, notes: Mapping[str, bytes], author: Author) -> bytes:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from controller.errors import BadInput, Transient
 from controller.git.commits import Commit, Touched
+from controller.git.committing import Writable
 from controller.git.fields import Clash, fields_of_text, whole
 from controller.git.process import Git, GitFailed
 from controller.git.threeway import Merged, merge
@@ -27,23 +28,8 @@ BYTES = 2**20
 PLAIN = "100644"
 
 
-class Branch(Protocol):
-    """The branch that is written to: a `StateRepo`, or a `Remote` that is pushed to."""
-
-    def head(self) -> str | None:
-        """The commit that it is at now."""
-        ...
-
-    def put(
-        self,
-        head: str | None,
-        changes: Mapping[str, bytes | None],
-        message: str,
-        author: Author,
-        trailers: Sequence[tuple[str, str]] = (),
-    ) -> str | None:
-        """Commit on top of `head`; None if the branch is no longer there."""
-        ...
+class Branch(Writable, Protocol):
+    """One that also shows its commits and their files."""
 
     def commits(self, old: str | None, new: str) -> tuple[Commit, ...]:
         """What `new` has and `old` has not, parents first."""

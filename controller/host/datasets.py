@@ -7,7 +7,7 @@ a container's dataset or its workspace, a piece of trash, and a place where a cl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from controller.errors import Blocked, Transient
 from controller.host import zfs
@@ -88,13 +88,28 @@ class Datasets:
         ZFS makes a dataset first and sets its properties afterwards. If the power fails in between, what is left has
         no marks: nobody could tell that it is ours, so it must not be where a person's data is looked for.
         """
-        options = [word for key, value in pairs for word in ("-o", f"{key}={value}")]
-        await self.zfs.act("create", *options, zfs.checked(stage), tolerate="dataset already exists")
+        left = await self.zfs.dataset(stage)
+        if left is None:
+            options = [word for key, value in pairs for word in ("-o", f"{key}={value}")]
+            await self.zfs.act("create", *options, zfs.checked(stage), tolerate="dataset already exists")
+        else:
+            await self._require_blank(left, dict(pairs))
         for key, value in await self._lacking(stage, pairs):
             await self.zfs.set(stage, key, value)
             if await self._lacking(stage, ((key, value),)):
                 raise Transient(f"{stage} does not take {key}")
         await self.zfs.act("rename", stage, zfs.checked(name), tolerate="dataset already exists")
+
+    async def _require_blank(self, left: Dataset, wanted: Mapping[str, str]) -> None:
+        """`Blocked` unless what is at a stage already can be what a power cut left of ours: empty, nobody else's."""
+        theirs = left.marks.get("appliance", "") not in ("", wanted.get(mark_of("appliance"), ""))
+        if not theirs and left.mountpoint.startswith("/"):
+            if not left.mounted:
+                await self.zfs.act("mount", left.name, tolerate="already mounted")
+            theirs = bool(self.files.names(left.mountpoint))
+        if theirs:
+            what = f"{left.name} is there already, and is not an empty dataset of this appliance"
+            raise Blocked(what, hint=f"move it away: zfs rename {left.name} …")
 
     async def _lacking(self, name: str, pairs: Pairs) -> Pairs:
         """Those of some properties that a dataset does not have as its own."""

@@ -92,7 +92,9 @@ class Storage:
         values = await self._zfs.values(name, *wanted, _PART)
         if values is None:
             await self._at.born(name, f"{name}.making", (*wanted.items(), (_PART, part)))
-            values = await self._zfs.values(name, *wanted, _PART) or {}
+            values = await self._zfs.values(name, *wanted, _PART)
+            if values is None:
+                raise Transient(f"{name} was not made")
         wrong = {key: value for key, value in wanted.items() if values.get(key, ("",))[0] != value}
         if values.get(_PART) != (part, "local"):
             mend = "; ".join(f"zfs set {key}={value} {name}" for key, value in (*wrong.items(), (_PART, part)))

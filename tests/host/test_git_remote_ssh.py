@@ -176,8 +176,8 @@ def test_no_agent_and_no_settings_of_the_user_count(forge: Forge) -> None:
     found = forge.host.sh(
         f"eval $(ssh-agent) >/dev/null; ssh-add -q {KEYS}/stranger; voxnix history 2>&1 || true; kill $SSH_AGENT_PID"
     )
-    assert "Permission denied (publickey" in found
     forge.host.sh("rm -r /root/.ssh")
+    assert "Permission denied (publickey" in found
 
 
 def test_a_key_that_may_only_read_is_told(forge: Forge) -> None:
